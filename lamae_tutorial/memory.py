@@ -1,0 +1,94 @@
+"""The memory between encoder and decoder: prototypes of the in-distribution data that are read by attention.
+
+LabelAssistedMemory is the module LA-M of the LAMAE paper (Zhang et al. 2021, Section 3.1.2, Eqn 1), together with
+the form found in the authors' notebook, which differs in three points (see `variant`).
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Variant = Literal["paper", "notebook"]
+
+
+class LabelAssistedMemory(nn.Module):
+    """One chunk of memory slots per class; only the predicted class is read.
+
+    Parameters
+    ----------
+    num_classes : int
+        S, the number of in-distribution classes.
+    slots_per_class : int or sequence of int
+        N^s, one number for all classes or one per class.
+    latent_dim : int
+        C, the length of a slot.
+    variant : {"paper", "notebook"}
+        "paper": cosine similarity, other classes weigh exactly 0 (Eqn 1), slots drawn from N(0, 1).
+        "notebook": as the authors' code has it: the product is divided by L1 norms, the similarity of the other classes
+        is multiplied by 0 *before* the softmax, so that each of their slots keeps the weight exp(0), and the slots
+        are drawn from U(-5, 5).
+
+    Attributes
+    ----------
+    slots : torch.nn.Parameter, float32 (num_classes, max slots per class, latent_dim)
+        The memory M. Where classes have different numbers of slots, the surplus ones are never read.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        slots_per_class: int | Sequence[int],
+        latent_dim: int,
+        variant: Variant = "paper",
+    ) -> None:
+        super().__init__()
+        sizes = [slots_per_class] * num_classes if isinstance(slots_per_class, int) else list(slots_per_class)
+        if len(sizes) != num_classes or min(sizes, default=0) < 1:
+            raise ValueError(
+                f"slots_per_class must be one number >= 1 or {num_classes} of them, one per class; got {slots_per_class}"
+            )
+        if variant not in ("paper", "notebook"):
+            raise ValueError(f'variant must be "paper" or "notebook"; got {variant!r}')
+        self.variant = variant
+        slots = torch.empty(num_classes, max(sizes), latent_dim)
+        self.slots = nn.Parameter(slots.uniform_(-5, 5) if variant == "notebook" else slots.normal_())
+        exists = torch.arange(max(sizes)) < torch.tensor(sizes)[:, None]  # (S, N)
+        self.register_buffer("exists", exists, persistent=False)
+        self.exists: Tensor
+
+    def forward(self, latent: Tensor, class_scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Read the memory of each image's predicted class.
+
+        Parameters
+        ----------
+        latent : float tensor (B, latent_dim)
+            z, the encoder's output.
+        class_scores : float tensor (B, num_classes)
+            Probabilities or logits: only their arg max counts. It is hard, so no gradient of the reconstruction
+            reaches the classifier.
+
+        Returns
+        -------
+        read : float tensor (B, latent_dim)
+            z-hat, the weighted sum of the slots (Eqn 1).
+        weights : float tensor (B, num_classes, max slots per class)
+            w, attention weights that are >= 0 and sum to 1 for each image.
+        """
+        num_classes, num_slots, latent_dim = self.slots.shape
+        norm = 1 if self.variant == "notebook" else 2
+        similarity = F.normalize(latent, p=norm, dim=-1) @ F.normalize(self.slots, p=norm, dim=-1).view(-1, latent_dim).T
+        similarity = similarity.view(-1, num_classes, num_slots)  # d(z, m) (B, S, N)
+        predicted = F.one_hot(class_scores.argmax(-1), num_classes).bool()[:, :, None]  # (B, S, 1)
+        if self.variant == "notebook":
+            similarity = similarity * predicted
+            readable = self.exists
+        else:
+            readable = self.exists & predicted
+        # -inf before the softmax makes a weight exactly 0.
+        similarity = similarity.masked_fill(~readable, -torch.inf)
+        weights = similarity.flatten(1).softmax(-1)  # (B, S * N)
+        read = weights @ self.slots.view(-1, latent_dim)
+        return read, weights.view(-1, num_classes, num_slots)

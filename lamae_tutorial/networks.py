@@ -1,0 +1,126 @@
+"""Encoders, decoders and classifiers: plain modules that know nothing of detectors.
+
+The defaults are the networks of the LAMAE paper (Section 4.1): three convolutions with stride 2 as in MemAE,
+each followed by batch normalisation and ReLU except the last layer. They take images of any height and width.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+ImageShape = tuple[int, int, int]  # (channels, height, width)
+
+
+def _halved(size: int) -> int:
+    """Output size of a convolution with kernel 3, stride 2 and padding 1."""
+    return (size + 1) // 2
+
+
+class ConvEncoder(nn.Module):
+    """Images to latent vectors, f_e of the LAMAE paper.
+
+    Parameters
+    ----------
+    image_shape : (int, int, int)
+        Channels, height and width of one image.
+    channels : sequence of int
+        Output channels of the convolutions, each with stride 2.
+    latent_dim : int
+        Length C of the latent vector z.
+    latent_norm : bool
+        Batch normalisation of the latent, as in the authors' notebook.
+    """
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        channels: Sequence[int] = (16, 32, 64),
+        latent_dim: int = 32,
+        latent_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        previous, height, width = image_shape
+        layers: list[nn.Module] = []
+        for width_out in channels:
+            layers += [
+                nn.Conv2d(previous, width_out, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(width_out),
+                nn.ReLU(inplace=True),
+            ]
+            previous, height, width = width_out, _halved(height), _halved(width)
+        layers += [nn.Flatten(), nn.Linear(previous * height * width, latent_dim)]
+        if latent_norm:
+            layers.append(nn.BatchNorm1d(latent_dim))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float images (B, C, H, W) in [0, 1] to latents (B, latent_dim)."""
+        return self.layers(images)
+
+
+class ConvDecoder(nn.Module):
+    """Latent vectors to images in [0, 1], f_d of the LAMAE paper: the encoder mirrored.
+
+    Parameters are those of :class:`ConvEncoder`; `channels` is given in the encoder's order.
+    """
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        channels: Sequence[int] = (16, 32, 64),
+        latent_dim: int = 32,
+    ) -> None:
+        super().__init__()
+        image_channels, height, width = image_shape
+        sizes = [(height, width)]
+        for _ in channels:
+            sizes.append((_halved(sizes[-1][0]), _halved(sizes[-1][1])))
+        widths = [image_channels, *channels]
+        self.start = (widths[-1], *sizes[-1])
+        layers: list[nn.Module] = [
+            nn.Linear(latent_dim, widths[-1] * sizes[-1][0] * sizes[-1][1]),
+            nn.Unflatten(1, self.start),
+            nn.BatchNorm2d(widths[-1]),
+            nn.ReLU(inplace=True),
+        ]
+        for level in range(len(channels), 0, -1):
+            # The output padding that undoes _halved: 1 where the size was even, 0 where it was odd.
+            padding = tuple(1 - size % 2 for size in sizes[level - 1])
+            last = level == 1
+            layers.append(
+                nn.ConvTranspose2d(
+                    widths[level], widths[level - 1], 3, stride=2, padding=1, output_padding=padding, bias=last
+                )
+            )
+            layers += (
+                [nn.Sigmoid()]
+                if last
+                else [nn.BatchNorm2d(widths[level - 1]), nn.ReLU(inplace=True)]
+            )
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Latents (B, latent_dim) to float images (B, C, H, W) in [0, 1]."""
+        return self.layers(latent)
+
+
+def classifier(latent_dim: int, num_classes: int, hidden: Sequence[int] = ()) -> nn.Sequential:
+    """The classification module f_c on the latent: a single layer by default (LAMAE paper, Section 3.1.1).
+
+    Parameters
+    ----------
+    latent_dim, num_classes : int
+        Lengths of the latent vector and of the logits.
+    hidden : sequence of int
+        Widths of hidden layers, each with batch normalisation and ReLU.
+
+    Returns
+    -------
+    torch.nn.Sequential
+        Maps latents (B, latent_dim) to logits (B, num_classes).
+    """
+    layers: list[nn.Module] = []
+    for width in hidden:
+        layers += [nn.Linear(latent_dim, width, bias=False), nn.BatchNorm1d(width), nn.ReLU(inplace=True)]
+        latent_dim = width
+    return nn.Sequential(*layers, nn.Linear(latent_dim, num_classes))
