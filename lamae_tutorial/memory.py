@@ -48,7 +48,7 @@ class LabelAssistedMemory(nn.Module):
         sizes = [slots_per_class] * num_classes if isinstance(slots_per_class, int) else list(slots_per_class)
         if len(sizes) != num_classes or min(sizes, default=0) < 1:
             raise ValueError(
-                f"slots_per_class must be one number >= 1 or {num_classes} of them, one per class; got {slots_per_class}"
+                f"slots_per_class must be one number >= 1, or {num_classes} of them, one a class; got {slots_per_class}"
             )
         if variant not in ("paper", "notebook"):
             raise ValueError(f'variant must be "paper" or "notebook"; got {variant!r}')
@@ -79,7 +79,9 @@ class LabelAssistedMemory(nn.Module):
         """
         num_classes, num_slots, latent_dim = self.slots.shape
         norm = 1 if self.variant == "notebook" else 2
-        similarity = F.normalize(latent, p=norm, dim=-1) @ F.normalize(self.slots, p=norm, dim=-1).view(-1, latent_dim).T
+        similarity = (
+            F.normalize(latent, p=norm, dim=-1) @ F.normalize(self.slots, p=norm, dim=-1).view(-1, latent_dim).T
+        )
         similarity = similarity.view(-1, num_classes, num_slots)  # d(z, m) (B, S, N)
         predicted = F.one_hot(class_scores.argmax(-1), num_classes).bool()[:, :, None]  # (B, S, 1)
         if self.variant == "notebook":

@@ -26,9 +26,7 @@ class ConvEncoder(nn.Module):
     channels : sequence of int
         Output channels of the convolutions, each with stride 2.
     latent_dim : int
-        Length C of the latent vector z.
-    latent_norm : bool
-        Batch normalisation of the latent, as in the authors' notebook.
+        Length C of the latent vector z, which is normalised over the batch but not rectified.
     """
 
     def __init__(
@@ -36,7 +34,6 @@ class ConvEncoder(nn.Module):
         image_shape: ImageShape,
         channels: Sequence[int] = (16, 32, 64),
         latent_dim: int = 32,
-        latent_norm: bool = False,
     ) -> None:
         super().__init__()
         previous, height, width = image_shape
@@ -48,9 +45,8 @@ class ConvEncoder(nn.Module):
                 nn.ReLU(inplace=True),
             ]
             previous, height, width = width_out, _halved(height), _halved(width)
-        layers += [nn.Flatten(), nn.Linear(previous * height * width, latent_dim)]
-        if latent_norm:
-            layers.append(nn.BatchNorm1d(latent_dim))
+        size = previous * height * width
+        layers += [nn.Flatten(), nn.Linear(size, latent_dim, bias=False), nn.BatchNorm1d(latent_dim)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -85,18 +81,15 @@ class ConvDecoder(nn.Module):
         ]
         for level in range(len(channels), 0, -1):
             # The output padding that undoes _halved: 1 where the size was even, 0 where it was odd.
-            padding = tuple(1 - size % 2 for size in sizes[level - 1])
+            rows, columns = sizes[level - 1]
+            padding = (1 - rows % 2, 1 - columns % 2)
             last = level == 1
             layers.append(
                 nn.ConvTranspose2d(
                     widths[level], widths[level - 1], 3, stride=2, padding=1, output_padding=padding, bias=last
                 )
             )
-            layers += (
-                [nn.Sigmoid()]
-                if last
-                else [nn.BatchNorm2d(widths[level - 1]), nn.ReLU(inplace=True)]
-            )
+            layers += [nn.Sigmoid()] if last else [nn.BatchNorm2d(widths[level - 1]), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, latent: Tensor) -> Tensor:

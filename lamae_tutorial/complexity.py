@@ -1,0 +1,156 @@
+"""Image complexity: Shannon entropy, the complexity normaliser CN and the plain/fancy characterisation.
+
+LAMAE paper (Zhang et al. 2021), Section 3.2. The entropy is in base 2, which reproduces the complexity column of its
+Table 3; the logarithm in CN is natural, as in the authors' code.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from lamae_tutorial.datasets import Images, check_images
+from lamae_tutorial.metrics import auroc
+
+_CHUNK = 1 << 22  # pixels counted at a time: bounds the memory of the bin indices
+
+
+def shannon_entropy(images: Images, base: float = 2, per_channel: bool = False) -> Tensor:
+    """Shannon entropy of the histogram of each image's 256 levels (LAMAE paper, Eqn 3).
+
+    Parameters
+    ----------
+    images : uint8 (N, C, H, W), or float in [0, 1]
+        Floats are rounded to the 256 levels.
+    base : float
+        Base of the logarithm; 2 gives bits.
+    per_channel : bool
+        By default one histogram counts the values of all channels. With True each channel has a histogram and the mean
+        of the channels' entropies is returned.
+
+    Returns
+    -------
+    float64 tensor (N,)
+        In 0 (constant image) to log(256).
+
+    Raises
+    ------
+    ValueError
+        Images of another shape, type or range.
+    """
+    levels = _levels(images)
+    rows = levels.flatten(2) if per_channel else levels.flatten(1).unsqueeze(1)  # (N, histograms, pixels)
+    per_image = rows.shape[1]
+    rows = rows.flatten(0, 1)
+    pixels = rows.shape[1]
+    # Every possible term -p log p of the sum, looked up by its count: no logarithm is taken per image.
+    shares = torch.arange(pixels + 1, dtype=torch.float64) / pixels
+    terms = torch.special.entr(shares) / float(np.log(base))
+    entropies = []
+    for chunk in rows.split(max(1, _CHUNK // pixels)):
+        offsets = torch.arange(len(chunk), dtype=torch.int32)[:, None] * 256
+        bins = (chunk.to(torch.int32) + offsets).flatten()
+        counts = torch.bincount(bins, minlength=256 * len(chunk))
+        entropies.append(terms[counts].view(-1, 256).sum(1))
+    return torch.cat(entropies).view(-1, per_image).mean(1)
+
+
+def complexity_normalizer(images: Images) -> Tensor:
+    """CN = ln(H + 1), H being :func:`shannon_entropy` (LAMAE paper, Section 3.2.3).
+
+    Parameters
+    ----------
+    images : uint8 (N, C, H, W), or float in [0, 1]
+
+    Returns
+    -------
+    float64 tensor (N,), >= 0
+    """
+    return shannon_entropy(images).log1p()
+
+
+def complexity_normalized(scores: ArrayLike, images: Images, gamma: float = 1e-9) -> NDArray[np.float64]:
+    """Divide reconstruction errors by CN + gamma (LAMAE paper, Eqn 4): the "+" of AE+, MemAE+ and LAMAE+.
+
+    A constant image has CN = 0, so that its error is multiplied by 1 / gamma: it is caught by construction.
+
+    Parameters
+    ----------
+    scores : array of float (N,)
+        Reconstruction errors, >= 0; higher = more out-of-distribution.
+    images : uint8 (N, C, H, W), or float in [0, 1]
+        The images that were scored.
+    gamma : float
+        Keeps the division finite, > 0.
+
+    Returns
+    -------
+    float64 array (N,), higher = more out-of-distribution
+
+    Raises
+    ------
+    ValueError
+        Negative scores (division would turn their order round), or not one score an image.
+    """
+    errors = np.asarray(scores, dtype=np.float64)
+    if errors.shape != (len(images),):
+        raise ValueError(f"{len(images)} images need a score each; got scores of shape {errors.shape}")
+    if errors.size and not errors.min() >= 0:
+        raise ValueError(f"CN corrects errors, which are >= 0; got a score of {errors.min()}")
+    if not gamma > 0:
+        raise ValueError(f"gamma must be > 0; got {gamma}")
+    return errors / (complexity_normalizer(images).numpy() + gamma)
+
+
+@dataclass(frozen=True)
+class Characterization:
+    """How complex OoD images are beside ID images.
+
+    Attributes
+    ----------
+    kind : {"plain", "fancy"}
+        "plain": less complex on average than the ID images; "fancy": at least as complex.
+    ood_mean, ood_std, id_mean, id_std : float
+        Mean and standard deviation of the entropy in bits.
+    overlap : float
+        Probability that an OoD image has a higher entropy than an ID image (ties count half), in [0, 1]: the AUROC of
+        a detector that looks at nothing but complexity.
+    """
+
+    kind: Literal["plain", "fancy"]
+    ood_mean: float
+    ood_std: float
+    id_mean: float
+    id_std: float
+    overlap: float
+
+
+def characterize(ood_images: Images, id_images: Images) -> Characterization:
+    """Plain or fancy: the complexity half of the LAMAE paper's taxonomy of OoD (Section 3.2.2).
+
+    Parameters
+    ----------
+    ood_images, id_images : uint8 (N, C, H, W), or float in [0, 1]
+
+    Returns
+    -------
+    Characterization
+    """
+    ood, inside = shannon_entropy(ood_images).numpy(), shannon_entropy(id_images).numpy()
+    return Characterization(
+        kind="plain" if ood.mean() < inside.mean() else "fancy",
+        ood_mean=float(ood.mean()),
+        ood_std=float(ood.std()),
+        id_mean=float(inside.mean()),
+        id_std=float(inside.std()),
+        overlap=auroc(inside, ood),
+    )
+
+
+def _levels(images: Images) -> Tensor:
+    """Images as uint8 tensor; floats in [0, 1] are rounded to 256 levels."""
+    tensor = check_images(images).detach().cpu()
+    return tensor if tensor.dtype == torch.uint8 else (tensor * 255).round().to(torch.uint8)

@@ -1,0 +1,7 @@
+"""All detectors by name: one file and one entry here add one."""
+
+from lamae_tutorial.detectors.autoencoder import AutoEncoder
+from lamae_tutorial.detectors.base import Detector
+from lamae_tutorial.detectors.lamae import LAMAE
+
+DETECTORS: dict[str, type[Detector]] = {"autoencoder": AutoEncoder, "lamae": LAMAE}

@@ -1,0 +1,360 @@
+"""The contract of a detector.
+
+**A higher score means more out-of-distribution**, for every score of every detector. A detector is a scikit-learn
+estimator: its constructor stores parameters only, `fit` sets the names that end in an underscore, `random_state` is
+read in `fit`. A subclass writes three hooks (`build_network`, `loss`, `score_batch`); everything else is here and
+in `training.py`.
+"""
+
+import json
+import os
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from lamae_tutorial.datasets import Images, ImageSet, check_images, stratified_split
+from lamae_tutorial.networks import ImageShape
+from lamae_tutorial.training import as_float, resolve_device, train
+
+Labels = Tensor | NDArray[np.generic] | list[int]
+Self = TypeVar("Self", bound="Detector")
+Result = TypeVar("Result")
+
+FORMAT = 1  # of a saved detector's folder
+ACCEPTED_SHARE = 0.95  # of the ID validation images, by the threshold that `predict` uses
+_FILES = {"config.json", "model.safetensors"}
+_SCORE_BATCH = 1024
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Detector(OutlierMixin, BaseEstimator, ABC):
+    """Base class of all detectors: their common parameters and everything that is done alike.
+
+    Parameters
+    ----------
+    epochs : int
+        Passes over the training images, at most.
+    batch_size : int
+        Images a step.
+    learning_rate : float
+        Of Adam.
+    patience : int
+        Training stops after so many epochs without a lower loss on the validation images.
+    random_state : int or None
+        Seed of everything random in `fit`: split, initial weights, order of images. None draws a new one.
+    device : str
+        "auto" (a CUDA device if there is one, else the CPU) or a PyTorch device name.
+    verbose : bool
+        Show a progress bar if the output is a terminal.
+
+    Attributes
+    ----------
+    network_ : torch.nn.Module
+        The trained network, in evaluation mode.
+    history_ : list of dict
+        Losses of each epoch, see :func:`lamae_tutorial.training.train`.
+    image_shape_ : (int, int, int)
+        Channels, height and width of the images.
+    num_classes_ : int
+        S, the number of classes; 0 where no labels are used.
+    seed_ : int
+        The seed that was used.
+    threshold_ : float
+        Score up to which `predict` accepts: 95% of the validation images lie below.
+    """
+
+    needs_labels: ClassVar[bool] = False
+    score_kinds: ClassVar[tuple[str, ...]]
+
+    epochs: int = 20
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    patience: int = 20
+    random_state: int | None = None
+    device: str = "auto"
+    verbose: bool = False
+
+    @abstractmethod
+    def build_network(self, image_shape: ImageShape, num_classes: int) -> nn.Module:
+        """A new network for images of this shape, with weights drawn from PyTorch's global generator."""
+
+    @abstractmethod
+    def loss(self, network: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Mean loss of a batch: images float (B, C, H, W) in [0, 1], labels int64 (B,) or None."""
+
+    @abstractmethod
+    def score_batch(self, network: nn.Module, images: Tensor) -> dict[str, Tensor]:
+        """All named scores of a batch from one forward pass, float (B,), higher = more out-of-distribution."""
+
+    def selection_loss(self, network: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
+        """What the best epoch is chosen by on the validation images: the loss."""
+        return self.loss(network, images, labels)
+
+    def fit(
+        self: Self,
+        images: Images,
+        labels: Labels | None = None,
+        validation: ImageSet | tuple[Images, Labels | None] | None = None,
+    ) -> Self:
+        """Train on in-distribution images.
+
+        Parameters
+        ----------
+        images : uint8 (N, C, H, W), or float in [0, 1]
+        labels : int (N,), optional
+            Classes 0..S-1, each with at least one image; needed by the detectors that use them.
+        validation : ImageSet or pair of images and labels, optional
+            In-distribution images that choose the best epoch. By default 10% of `images`, which are then
+            not trained on.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            Images or labels of another form, or labels missing.
+        """
+        for name in ("epochs", "batch_size", "patience"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number >= 1; got {value!r}")
+        tensor = check_images(images)
+        if len(tensor) < 4:
+            raise ValueError(f"training needs at least 4 images; got {len(tensor)}")
+        targets = self._check_labels(labels, len(tensor))
+        num_classes = 0 if targets is None else _count_classes(targets)
+        channels, height, width = tensor.shape[1:]
+        image_shape = (channels, height, width)
+        drawn = int(np.random.SeedSequence().generate_state(1)[0])
+        seed = drawn if self.random_state is None else self.random_state
+        if validation is None:
+            rest, part = stratified_split(targets, len(tensor), 0.1, seed)
+            held_back = (tensor[part], None if targets is None else targets[part])
+            tensor, targets = tensor[rest], None if targets is None else targets[rest]
+        else:
+            pair = (validation.images, validation.labels) if isinstance(validation, ImageSet) else validation
+            held_back_images = check_images(pair[0], image_shape)
+            held_back = (held_back_images, self._check_labels(pair[1], len(held_back_images), num_classes))
+        device = resolve_device(self.device)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            network = self.build_network(image_shape, num_classes)
+            history = train(
+                network,
+                self.loss,
+                tensor,
+                targets,
+                *held_back,
+                selection_loss=self.selection_loss,
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+                patience=self.patience,
+                seed=seed,
+                device=device,
+                description=type(self).__name__,
+                verbose=self.verbose,
+            )
+        self.network_ = network
+        self.history_ = history
+        self.image_shape_ = image_shape
+        self.num_classes_ = num_classes
+        self.seed_ = seed
+        self.threshold_ = float(np.quantile(self.score(held_back[0]), ACCEPTED_SHARE))
+        return self
+
+    def scores(self, images: Images) -> dict[str, NDArray[np.float64]]:
+        """All named scores.
+
+        Parameters
+        ----------
+        images : uint8 (N, C, H, W), or float in [0, 1]
+            Of the shape the detector was fitted on.
+
+        Returns
+        -------
+        dict of str to float64 array (N,)
+            The keys are `score_kinds`. Higher = more out-of-distribution.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        ValueError
+            Images of another shape, type or range.
+        """
+        parts = self.batched(images, lambda batch: self.score_batch(self.network_, batch))
+        return {kind: torch.cat([part[kind] for part in parts]).double().cpu().numpy() for kind in self.score_kinds}
+
+    def score(self, images: Images, kind: str | None = None) -> NDArray[np.float64]:
+        """One score per image, **higher = more out-of-distribution**.
+
+        Parameters
+        ----------
+        images : uint8 (N, C, H, W), or float in [0, 1]
+        kind : str, optional
+            One of `score_kinds`; the first by default.
+
+        Returns
+        -------
+        float64 array (N,)
+        """
+        kind = self.score_kinds[0] if kind is None else kind
+        if kind not in self.score_kinds:
+            raise ValueError(f"{type(self).__name__} has the scores {', '.join(self.score_kinds)}; got {kind!r}")
+        return self.scores(images)[kind]
+
+    def score_samples(self, images: Images) -> NDArray[np.float64]:
+        """Minus the default score, (N,): scikit-learn's direction, lower = more out-of-distribution."""
+        return -self.score(images)
+
+    def decision_function(self, images: Images) -> NDArray[np.float64]:
+        """`threshold_` minus the default score, (N,): negative for outliers."""
+        return self.threshold_ - self.score(images)
+
+    def predict(self, images: Images) -> NDArray[np.int64]:
+        """+1 for images accepted as in-distribution, -1 for outliers: int64 (N,)."""
+        return np.where(self.decision_function(images) >= 0, 1, -1).astype(np.int64)
+
+    def batched(self, images: Images, function: Callable[[Tensor], Result]) -> list[Result]:
+        """Apply a function to the images as float batches on the network's device, without gradients."""
+        check_is_fitted(self, "network_")
+        tensor = check_images(images, self.image_shape_)
+        device = next(self.network_.parameters()).device
+        with torch.inference_mode():
+            return [function(as_float(batch.to(device))) for batch in tensor.split(_SCORE_BATCH)]
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the detector to a folder: `config.json` and `model.safetensors`, whole or not at all.
+
+        Parameters
+        ----------
+        folder : path
+            New or empty, or a detector saved before, which is replaced.
+
+        Returns
+        -------
+        pathlib.Path
+            The folder.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        FileExistsError
+            There is something else of that name.
+        """
+        check_is_fitted(self, "network_")
+        target = Path(folder)
+        if target.exists() and (not target.is_dir() or {entry.name for entry in target.iterdir()} - _FILES):
+            raise FileExistsError(f"{target} exists and is not a saved detector; name another folder")
+        config = {
+            "format": FORMAT,
+            "detector": type(self).__name__,
+            "parameters": self.get_params(),
+            "image_shape": self.image_shape_,
+            "num_classes": self.num_classes_,
+            "seed": self.seed_,
+            "threshold": self.threshold_,
+            "history": self.history_,
+        }
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as work:
+            new, old = Path(work) / "new", Path(work) / "old"
+            new.mkdir()
+            (new / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+            state = {name: value.cpu().contiguous() for name, value in self.network_.state_dict().items()}
+            save_file(state, new / "model.safetensors")
+            if target.exists():
+                target.rename(old)
+            new.rename(target)
+        return target
+
+    @classmethod
+    def load(cls: type[Self], folder: str | os.PathLike[str], device: str = "auto") -> Self:
+        """Read a detector written by :meth:`save`. Nothing in the folder is executed or unpickled.
+
+        Parameters
+        ----------
+        folder : path
+        device : str
+            Where the network is put, see the class.
+
+        Returns
+        -------
+        Detector
+            Of the class that was saved, which must be `cls` or a subclass of it.
+
+        Raises
+        ------
+        FileNotFoundError
+            No such folder.
+        ValueError
+            The folder is damaged, foreign or of a newer version.
+        """
+        from lamae_tutorial.detectors import DETECTORS
+
+        source = Path(folder)
+        if not source.is_dir():
+            raise FileNotFoundError(f"{source} is not a folder; a saved detector is one, with {sorted(_FILES)}")
+        try:
+            config = json.loads((source / "config.json").read_text())
+            if config["format"] > FORMAT:
+                raise ValueError(f"format {config['format']} is newer than this version reads ({FORMAT}); upgrade")
+            kinds = {kind.__name__: kind for kind in DETECTORS.values() if issubclass(kind, cls)}
+            if config["detector"] not in kinds:
+                raise ValueError(f"holds a {config['detector']!r}; expected one of {', '.join(kinds)}")
+            detector = kinds[config["detector"]](**{**config["parameters"], "device": device})
+            channels, height, width = (int(size) for size in config["image_shape"])
+            detector.image_shape_ = (channels, height, width)
+            detector.num_classes_ = int(config["num_classes"])
+            detector.seed_ = int(config["seed"])
+            detector.threshold_ = float(config["threshold"])
+            detector.history_ = list(config["history"])
+            with torch.random.fork_rng(devices=[]):
+                network = detector.build_network(detector.image_shape_, detector.num_classes_)
+            network.load_state_dict(load_file(source / "model.safetensors"))
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise ValueError(f"{source}: not a saved detector, or a damaged one: {error}") from error
+        detector.network_ = network.to(resolve_device(device)).to(memory_format=torch.channels_last).eval()
+        return detector
+
+    def _check_labels(self, labels: Labels | None, n: int, num_classes: int | None = None) -> Tensor | None:
+        """Labels as int64 tensor (n,), or None for a detector that uses none."""
+        name = type(self).__name__
+        if not self.needs_labels:
+            return None
+        if labels is None:
+            raise ValueError(f"{name} needs the class labels of its images (training and validation); got none")
+        tensor = torch.as_tensor(labels)
+        if tensor.shape != (n,) or tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+            raise ValueError(
+                f"labels must be {n} whole numbers, one an image; got {tensor.dtype} of shape {tuple(tensor.shape)}"
+            )
+        low, high = int(tensor.min()), int(tensor.max())
+        if low < 0 or (num_classes is not None and high >= num_classes):
+            expected = ">= 0" if num_classes is None else f"in 0..{num_classes - 1}, the classes of the training images"
+            raise ValueError(f"{name}: labels must be {expected}; got labels from {low} to {high}")
+        return tensor.long().cpu()
+
+
+def _count_classes(labels: Tensor) -> int:
+    """S; every class 0..S-1 must occur."""
+    present = torch.unique(labels).tolist()
+    if present != list(range(len(present))):
+        raise ValueError(f"labels must be 0..S-1 with no class missing; got the classes {present}: renumber them")
+    if len(present) < 2:
+        raise ValueError("all labels are alike: a detector that uses labels needs at least two classes")
+    return len(present)

@@ -1,0 +1,117 @@
+"""LAMAE: label-assisted memory autoencoder (Zhang et al. 2021, Section 3.1).
+
+A classifier on the latent predicts a class, and only that class's memory slots may be used for the reconstruction. An
+OoD image is thereby rebuilt from the parts of a class to which it does not belong. LAMAE+ is this detector with its
+error divided by the complexity normaliser (`complexity_normalized`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lamae_tutorial.datasets import Images
+from lamae_tutorial.detectors.reconstruction import ReconstructionDetector, Reduction, cosine_distance
+from lamae_tutorial.memory import LabelAssistedMemory, Variant
+from lamae_tutorial.networks import ConvDecoder, ConvEncoder, ImageShape, classifier
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class LAMAE(ReconstructionDetector):
+    """Label-assisted memory autoencoder.
+
+    Parameters
+    ----------
+    variant : {"paper", "notebook"}
+        "paper": the equations as printed. "notebook": as the authors' code has it, where it differs: channels (32, 64),
+        reduction "mean", the memory of :class:`LabelAssistedMemory`'s "notebook", and the best epoch chosen by the
+        reconstruction error alone.
+    slots_per_class : int or sequence of int
+        N^s, the memory slots of each class.
+    beta : float
+        Weight of the classification loss in Eqn (2).
+    classifier_hidden : sequence of int
+        Widths of the classifier's hidden layers; none by default, a single layer.
+
+    Other parameters are those of :class:`ReconstructionDetector` and :class:`Detector`. Labels 0..S-1 are needed.
+
+    Scores: "error", the squared reconstruction error; "cosine", 1 - cos(image, reconstruction); and two of the
+    classifier alone, which the paper does not report: "energy", -logsumexp of the logits, and "msp", 1 - the largest
+    softmax probability.
+    """
+
+    needs_labels: ClassVar[bool] = True
+    score_kinds: ClassVar[tuple[str, ...]] = ("error", "cosine", "energy", "msp")
+
+    variant: Variant = "paper"
+    slots_per_class: int | Sequence[int] = 10
+    beta: float = 1.0
+    classifier_hidden: Sequence[int] = ()
+
+    def resolve(self) -> tuple[Sequence[int], Reduction]:
+        if self.variant == "notebook":
+            return (32, 64) if self.channels is None else self.channels, self.reduction or "mean"
+        return super().resolve()
+
+    def build_network(self, image_shape: ImageShape, num_classes: int) -> nn.Module:
+        channels = self.resolve()[0]
+        return LAMAENetwork(
+            ConvEncoder(image_shape, channels, self.latent_dim),
+            classifier(self.latent_dim, num_classes, self.classifier_hidden),
+            LabelAssistedMemory(num_classes, self.slots_per_class, self.latent_dim, self.variant),
+            ConvDecoder(image_shape, channels, self.latent_dim),
+        )
+
+    def loss(self, network: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
+        assert labels is not None  # fit has checked
+        reconstructions, logits, _ = network(images)
+        error = self.reconstruction_error(images, reconstructions).mean()
+        return error + self.beta * F.cross_entropy(logits, labels)  # Eqn (2)
+
+    def selection_loss(self, network: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
+        if self.variant == "notebook":
+            return self.reconstruction_error(images, network(images)[0]).mean()
+        return self.loss(network, images, labels)
+
+    def score_batch(self, network: nn.Module, images: Tensor) -> dict[str, Tensor]:
+        reconstructions, logits, _ = network(images)
+        return {
+            "error": self.reconstruction_error(images, reconstructions),
+            "cosine": cosine_distance(images, reconstructions),
+            "energy": -logits.logsumexp(1),
+            "msp": 1 - logits.softmax(1).amax(1),
+        }
+
+    def classify(self, images: Images) -> NDArray[np.int64]:
+        """The predicted in-distribution class of each image, y-hat: int64 (N,) in 0..S-1.
+
+        Parameters
+        ----------
+        images : uint8 (N, C, H, W), or float in [0, 1]
+        """
+        return torch.cat(self.batched(images, lambda batch: self.network_(batch)[1].argmax(1))).cpu().numpy()
+
+
+class LAMAENetwork(nn.Module):
+    """Encoder, classifier, memory and decoder (LAMAE paper, Fig. 2)."""
+
+    def __init__(
+        self, encoder: nn.Module, classifier: nn.Module, memory: LabelAssistedMemory, decoder: nn.Module
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.classifier = classifier
+        self.memory = memory
+        self.decoder = decoder
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Float images (B, C, H, W) to reconstructions (B, C, H, W), logits (B, S) and weights (B, S, N^s)."""
+        latent = self.encoder(images)  # z
+        logits = self.classifier(latent)
+        read, weights = self.memory(latent, logits)  # z-hat, w
+        return self.decoder(read), logits, weights

@@ -1,0 +1,62 @@
+"""What the detectors that judge an image by its reconstruction have in common."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lamae_tutorial.datasets import Images
+from lamae_tutorial.detectors.base import Detector
+
+Reduction = Literal["sum", "mean"]
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ReconstructionDetector(Detector):
+    """A detector whose network returns a reconstruction first.
+
+    Parameters
+    ----------
+    latent_dim : int
+        C, the length of the latent vector.
+    channels : sequence of int
+        Output channels of the encoder's convolutions; the decoder mirrors them.
+    reduction : {"sum", "mean"}
+        Reconstruction error over the pixels of an image: their sum, which is Eqn (2) of the LAMAE paper as printed,
+        or their mean, which weakens the error against all other terms of a loss by the number of pixels.
+
+    `channels` and `reduction` may be None, which leaves them to the detector's variant: (16, 32, 64) and "sum".
+    """
+
+    latent_dim: int = 32
+    channels: Sequence[int] | None = None
+    reduction: Reduction | None = None
+
+    def resolve(self) -> tuple[Sequence[int], Reduction]:
+        """Channels and reduction with the None's filled in."""
+        return (16, 32, 64) if self.channels is None else self.channels, self.reduction or "sum"
+
+    def reconstruct(self, images: Images) -> Tensor:
+        """Reconstructions of images: float tensor (N, C, H, W) in [0, 1] on the CPU.
+
+        Parameters
+        ----------
+        images : uint8 (N, C, H, W), or float in [0, 1]
+        """
+        return torch.cat(self.batched(images, lambda batch: self.network_(batch)[0].cpu()))
+
+    def reconstruction_error(self, images: Tensor, reconstructions: Tensor) -> Tensor:
+        """R(x, x-hat) of the LAMAE paper's Eqn (2): squared error of each image, (B,)."""
+        squares = F.mse_loss(reconstructions, images, reduction="none").flatten(1)
+        reduction = self.resolve()[1]
+        if reduction not in get_args(Reduction):
+            raise ValueError(f'reduction must be "sum" or "mean"; got {reduction!r}')
+        return squares.sum(1) if reduction == "sum" else squares.mean(1)
+
+
+def cosine_distance(images: Tensor, reconstructions: Tensor) -> Tensor:
+    """1 - cos(x, x-hat) of each image, (B,), in [0, 1] for non-negative images; 1 for an all-black image."""
+    return 1 - F.cosine_similarity(images.flatten(1), reconstructions.flatten(1))

@@ -1,0 +1,237 @@
+"""Who is in-distribution (ID) and who is out-of-distribution (OoD): the settings of both papers and one's own.
+
+Protocol "balanced" is that of the LAMAE authors' notebook: the OoD test set is the held-out class from the train *and*
+the test images, and all test sets are cut to the same number. "test-only" takes test images alone and cuts nothing.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lamae_tutorial.datasets import DATA_SETS, SYNTHETIC, ImageSet, load_images, stratified_split
+from lamae_tutorial.networks import ImageShape
+
+Protocol = Literal["balanced", "test-only"]
+Name = str | os.PathLike[str]
+
+VALIDATION_SHARE = 0.1  # of the ID training images (LAMAE paper, Section 4.1)
+
+
+@dataclass(frozen=True, eq=False)
+class Scenario:
+    """Image sets of one experiment, all of one shape; labels of ID images are 0..num_classes-1.
+
+    Attributes
+    ----------
+    name : str
+        For tables, e.g. "mnist without 1".
+    train, validation, test : ImageSet
+        In-distribution images. No OoD image is among them.
+    ood : dict of str to ImageSet
+        The OoD test sets by name.
+    """
+
+    name: str
+    train: ImageSet
+    validation: ImageSet
+    test: ImageSet
+    ood: dict[str, ImageSet]
+
+    @property
+    def image_shape(self) -> ImageShape:
+        """Channels, height and width of every image."""
+        return self.train.image_shape
+
+    @property
+    def num_classes(self) -> int:
+        """S, the number of ID classes."""
+        return len(self.train.classes)
+
+
+def leave_one_class_out(
+    name: Name,
+    held_out_class: int | str,
+    *,
+    protocol: Protocol = "balanced",
+    random_state: int = 0,
+    root: str | os.PathLike[str] | None = None,
+    download: bool = False,
+) -> Scenario:
+    """One class of a data set is OoD, the others are ID (LAMAE paper, Setting 1).
+
+    Parameters
+    ----------
+    name : str or path
+        A data set with labels, see :func:`load_images`.
+    held_out_class : int or str
+        The label of the OoD class, or its name.
+    protocol : {"balanced", "test-only"}
+        See the module's description.
+    random_state : int
+        Seed of the validation split and of the cut to equal numbers.
+    root, download
+        See :func:`load_images`.
+
+    Returns
+    -------
+    Scenario
+
+    Raises
+    ------
+    ValueError
+        The class does not exist, or the set has no labels.
+    """
+    _check_protocol(protocol)
+    train = load_images(name, "train", root, download)
+    test = load_images(name, "test", root, download)
+    if train.labels is None or test.labels is None:
+        raise ValueError(f"{train.name} has no labels, so that no class can be held out")
+    held_out = train.classes.index(held_out_class) if held_out_class in train.classes else held_out_class
+    if not isinstance(held_out, int) or not 0 <= held_out < len(train.classes):
+        raise ValueError(
+            f"{train.name} has no class {held_out_class!r}; it has "
+            + ", ".join(f"{label} ({label_name})" for label, label_name in enumerate(train.classes))
+        )
+    if len(train.classes) < 2:
+        raise ValueError(f"{train.name} has a single class: none is left when it is held out")
+    parts = [train, test] if protocol == "balanced" else [test]
+    ood_images = torch.cat([part.images[part.labels == held_out] for part in parts if part.labels is not None])
+    ood_name = f"{train.name}-{train.classes[held_out]}"
+    return _scenario(
+        f"{train.name} without {train.classes[held_out]}",
+        _without(train, held_out),
+        _without(test, held_out),
+        {ood_name: ImageSet(ood_name, ood_images)},
+        protocol,
+        random_state,
+    )
+
+
+def cross_dataset(
+    id_name: Name,
+    ood_names: Sequence[Name | ImageSet],
+    *,
+    protocol: Protocol = "balanced",
+    image_shape: ImageShape | None = None,
+    random_state: int = 0,
+    root: str | os.PathLike[str] | None = None,
+    download: bool = False,
+) -> Scenario:
+    """One data set is ID, others are OoD (LAMAE paper, Settings 2 and 3).
+
+    Parameters
+    ----------
+    id_name : str or path
+        The in-distribution set, see :func:`load_images`.
+    ood_names : sequence of str, path or ImageSet
+        A named set gives its test images, a path all of its images, an ImageSet is taken as it is. "constant" and
+        "noise" are drawn in the ID test set's number and shape.
+    protocol : {"balanced", "test-only"}
+        See the module's description.
+    image_shape : (int, int, int), optional
+        Channels, height and width to which all images are brought by :func:`bring_to_shape`. By default the largest
+        of each among the sets, so that nothing of any image is lost.
+    random_state : int
+        Seed of the validation split, the synthetic sets and the cut to equal numbers.
+    root, download
+        See :func:`load_images`.
+
+    Returns
+    -------
+    Scenario
+    """
+    _check_protocol(protocol)
+    if not ood_names:
+        raise ValueError("ood_names is empty: name at least one OoD set")
+    train = load_images(id_name, "train", root, download)
+    test = load_images(id_name, "test", root, download)
+    loaded = [
+        source if isinstance(source, ImageSet) else load_images(source, _ood_split(source), root, download)
+        for source in ood_names
+        if source not in SYNTHETIC
+    ]
+    if image_shape is None:
+        channels, heights, widths = zip(*(part.image_shape for part in [train, *loaded]), strict=True)
+        image_shape = (max(channels), max(heights), max(widths))
+    drawn = [
+        SYNTHETIC[str(source)](len(test), image_shape, random_state) for source in ood_names if source in SYNTHETIC
+    ]
+    ood = {part.name: part for part in [*loaded, *drawn]}
+    if len(ood) < len(ood_names) or train.name in ood:
+        raise ValueError(f"the sets of a scenario must have different names; got {train.name} and {list(ood_names)}")
+    train, test = (_with_shape(part, image_shape) for part in (train, test))
+    ood = {name: _with_shape(part, image_shape) for name, part in ood.items()}
+    return _scenario(train.name, train, test, ood, protocol, random_state)
+
+
+def bring_to_shape(images: Tensor, image_shape: ImageShape) -> Tensor:
+    """Bring images to another shape by a fixed rule.
+
+    Smaller images are padded with zeros on all sides (28 x 28 in the middle of 32 x 32); larger ones are shrunk by area
+    averaging. Grey is copied to three channels; colour becomes grey by the luma weights of ITU-R BT.601.
+
+    Parameters
+    ----------
+    images : uint8 tensor (N, C, H, W)
+    image_shape : (int, int, int)
+        Channels (1 or 3), height, width.
+
+    Returns
+    -------
+    uint8 tensor (N, *image_shape)
+    """
+    channels, height, width = image_shape
+    if channels not in (1, 3) or height < 1 or width < 1:
+        raise ValueError(f"image_shape must be (1 or 3, height, width); got {image_shape}")
+    if images.shape[1] == 3 and channels == 1:
+        luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+        images = (images * luma).sum(1, keepdim=True).round().to(torch.uint8)
+    small = (min(images.shape[2], height), min(images.shape[3], width))
+    if images.shape[2:] != small:
+        images = F.interpolate(images.float(), small, mode="area").round().to(torch.uint8)
+    top, left = (height - small[0]) // 2, (width - small[1]) // 2
+    images = F.pad(images, (left, width - small[1] - left, top, height - small[0] - top))
+    return images.expand(-1, channels, -1, -1).contiguous() if images.shape[1] < channels else images
+
+
+def _check_protocol(protocol: str) -> None:
+    if protocol not in get_args(Protocol):
+        raise ValueError(f"protocol must be one of {', '.join(get_args(Protocol))}; got {protocol!r}")
+
+
+def _ood_split(name: Name) -> str:
+    return "test" if name in DATA_SETS or name == "digits" else "all"
+
+
+def _without(images: ImageSet, held_out: int) -> ImageSet:
+    """The images of the other classes, renumbered 0..S-1."""
+    assert images.labels is not None
+    kept = images.subset(images.labels != held_out)
+    assert kept.labels is not None
+    labels = kept.labels - (kept.labels > held_out).long()
+    return replace(kept, labels=labels, classes=images.classes[:held_out] + images.classes[held_out + 1 :])
+
+
+def _with_shape(images: ImageSet, image_shape: ImageShape) -> ImageSet:
+    return replace(images, images=bring_to_shape(images.images, image_shape))
+
+
+def _cut(images: ImageSet, n: int, random_state: int) -> ImageSet:
+    generator = torch.Generator().manual_seed(random_state)
+    return images.subset(torch.randperm(len(images), generator=generator)[:n].sort().values)
+
+
+def _scenario(
+    name: str, train: ImageSet, test: ImageSet, ood: dict[str, ImageSet], protocol: Protocol, random_state: int
+) -> Scenario:
+    rest, validation = stratified_split(train.labels, len(train), VALIDATION_SHARE, random_state)
+    if protocol == "balanced":
+        n = min(len(part) for part in [test, *ood.values()])
+        test = _cut(test, n, random_state)
+        ood = {ood_name: _cut(part, n, random_state) for ood_name, part in ood.items()}
+    return Scenario(name, train.subset(rest), train.subset(validation), test, ood)

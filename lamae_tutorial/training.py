@@ -1,0 +1,155 @@
+"""The training loop: batches, device, early stopping on in-distribution validation, best weights kept.
+
+It knows no detector: it gets a network and functions that give its loss. Images stay in memory as one tensor (on the
+GPU where there is one) and are turned to float a batch at a time, which is what makes it faster than a DataLoader that
+opens one image after the other (`benchmarks/training_throughput.py`).
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+Loss = Callable[[nn.Module, Tensor, Tensor | None], Tensor]
+
+_EVALUATION_BATCH = 1024
+
+
+def train(
+    network: nn.Module,
+    loss: Loss,
+    images: Tensor,
+    labels: Tensor | None,
+    validation_images: Tensor,
+    validation_labels: Tensor | None,
+    *,
+    selection_loss: Loss,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    patience: int,
+    seed: int,
+    device: torch.device,
+    description: str,
+    verbose: bool,
+) -> list[dict[str, Any]]:
+    """Train in place with Adam and leave the network with the weights of its best epoch, in evaluation mode.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Changed in place and moved to `device`.
+    loss, selection_loss : callable (network, float images (B, C, H, W), labels (B,) or None) -> scalar tensor
+        The mean loss of a batch: what is minimised, and what the best epoch is chosen by on the validation images.
+    images, validation_images : uint8 or float tensor (N, C, H, W)
+    labels, validation_labels : int64 tensor (N,) or None
+    epochs, batch_size, learning_rate
+        At most `epochs` passes.
+    patience : int
+        Stop after so many epochs without a lower validation loss.
+    seed : int
+        Of the order of the images.
+    device : torch.device
+    description : str
+        Of the progress bar, which is shown on a terminal if `verbose`.
+
+    Returns
+    -------
+    list of dict
+        One entry an epoch: epoch (from 1), train_loss, validation_loss, seconds.
+
+    Raises
+    ------
+    FloatingPointError
+        The loss is no longer finite.
+    """
+    network.to(device).to(memory_format=torch.channels_last)
+    images, labels = _moved(images, labels, device)
+    validation = _moved(validation_images, validation_labels, device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, fused=True)
+    generator = torch.Generator().manual_seed(seed)
+    history: list[dict[str, Any]] = []
+    best: dict[str, Tensor] = {}
+    best_epoch = 0
+    progress = tqdm(range(1, epochs + 1), desc=description, unit="epoch", disable=None if verbose else True)
+    for epoch in progress:
+        start = time.perf_counter()
+        network.train()
+        total = torch.zeros((), device=device)
+        for batch in _batches(len(images), batch_size, generator):
+            batch = batch.to(device)
+            optimizer.zero_grad(set_to_none=True)
+            value = loss(network, as_float(images[batch]), None if labels is None else labels[batch])
+            value.backward()
+            optimizer.step()
+            total += value.detach() * len(batch)
+        train_loss = float(total) / len(images)
+        validation_loss = mean_loss(network, selection_loss, *validation)
+        if not train_loss < float("inf") or not validation_loss < float("inf"):
+            raise FloatingPointError(
+                f"{description}: the loss became {train_loss} (training), {validation_loss} (validation) in epoch "
+                f"{epoch}; try a lower learning_rate than {learning_rate}"
+            )
+        history.append(
+            {
+                "epoch": epoch,
+                "train_loss": train_loss,
+                "validation_loss": validation_loss,
+                "seconds": time.perf_counter() - start,
+            }
+        )
+        progress.set_postfix(train=f"{train_loss:.4g}", validation=f"{validation_loss:.4g}")
+        if not best or validation_loss < history[best_epoch - 1]["validation_loss"]:
+            best = {name: value.detach().clone() for name, value in network.state_dict().items()}
+            best_epoch = epoch
+        if epoch - best_epoch >= patience:
+            break
+    progress.close()
+    network.load_state_dict(best)
+    network.eval()
+    return history
+
+
+@torch.inference_mode()
+def mean_loss(network: nn.Module, loss: Loss, images: Tensor, labels: Tensor | None) -> float:
+    """Mean of a loss over images, in evaluation mode."""
+    network.eval()
+    total = 0.0
+    for start in range(0, len(images), _EVALUATION_BATCH):
+        part = slice(start, start + _EVALUATION_BATCH)
+        value = loss(network, as_float(images[part]), None if labels is None else labels[part])
+        total += float(value) * len(images[part])
+    return total / len(images)
+
+
+def as_float(images: Tensor) -> Tensor:
+    """Images as float32 in [0, 1] in channels-last memory: what networks take."""
+    if images.dtype == torch.uint8:
+        images = images.float() / 255
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def resolve_device(device: str) -> torch.device:
+    """A PyTorch device by its name; "auto" is a CUDA device if there is one, else the CPU."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {device!r} is not usable here: {error}") from error
+
+
+def _moved(images: Tensor, labels: Tensor | None, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    return images.to(device), None if labels is None else labels.to(device)
+
+
+def _batches(n: int, batch_size: int, generator: torch.Generator) -> list[Tensor]:
+    """Random batches of all indices; a last batch of one joins its neighbour, for batch normalisation needs two."""
+    batches = list(torch.randperm(n, generator=generator).split(batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        last = batches.pop()
+        batches[-1] = torch.cat([batches[-1], last])
+    return batches
