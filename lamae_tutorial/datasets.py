@@ -266,6 +266,12 @@ def found(name: str, root: Path) -> Path | None:
     return next((place for place in places(name, root) if place.exists()), None)
 
 
+def how_to_get(name: str, root: Path) -> str:
+    """The command that gets a named set, or what to do where there is none."""
+    spec = DATA_SETS[name]
+    return f"lamae datasets --download {name} --data {root}" if spec.torchvision else spec.hint
+
+
 def npz_count(path: Path, key: str) -> int:
     """Number of images under this key of an `.npz` file (0: none), from its header alone."""
     try:
@@ -297,11 +303,10 @@ def _load_named(name: str, split: str, root: Path, download: bool) -> ImageSet:
 
         getattr(torchvision.datasets, spec.torchvision)(root, download=True)
         return _load_named(name, split, root, download=False)
-    get = f"lamae datasets --download {name} --data {root}" if spec.torchvision else spec.hint
     raise FileNotFoundError(
         f"{name} was not found. Looked for:\n"
         + "".join(f"  {place}\n" for place in missing)
-        + f"Get it:  {get}\nOr name the folder that has it by LAMAE_DATA, root= or --data."
+        + f"Get it:  {how_to_get(name, root)}\nOr name the folder that has it by LAMAE_DATA, root= or --data."
     )
 
 

@@ -20,6 +20,7 @@ class AutoEncoder(ReconstructionDetector):
     Parameters are those of :class:`ReconstructionDetector` and :class:`Detector`. Labels are not used.
     """
 
+    title: ClassVar[str] = "AE"
     score_kinds: ClassVar[tuple[str, ...]] = ("error", "cosine")
 
     def build_network(self, image_shape: ImageShape, num_classes: int) -> nn.Module:

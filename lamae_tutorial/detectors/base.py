@@ -75,6 +75,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         Score up to which `predict` accepts: 95% of the validation images lie below.
     """
 
+    title: ClassVar[str]  # in tables, as the papers call it
     needs_labels: ClassVar[bool] = False
     score_kinds: ClassVar[tuple[str, ...]]
 

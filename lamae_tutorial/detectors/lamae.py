@@ -45,6 +45,7 @@ class LAMAE(ReconstructionDetector):
     softmax probability.
     """
 
+    title: ClassVar[str] = "LAMAE"
     needs_labels: ClassVar[bool] = True
     score_kinds: ClassVar[tuple[str, ...]] = ("error", "cosine", "energy", "msp")
 

@@ -1,0 +1,222 @@
+"""Runs of detectors on scenarios, and the results they leave.
+
+A cell is one scenario, one detector and one seed. Its results hold the metrics of each OoD set for the detector's
+default score and, for detectors that judge by a reconstruction, for the complexity-normalised score of the same
+training ("+").
+"""
+
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lamae_tutorial.complexity import complexity_normalized
+from lamae_tutorial.detectors import DETECTORS
+from lamae_tutorial.detectors.base import Detector
+from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
+from lamae_tutorial.metrics import summary
+from lamae_tutorial.scenarios import Scenario
+
+TPR = 0.95
+_PACKAGES = ("lamae-tutorial", "torch", "torchvision", "numpy", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Result:
+    """Metrics of one score on one OoD set, each in [0, 1].
+
+    Attributes
+    ----------
+    scenario, id, ood : str
+        Names of the scenario and of its two sets.
+    detector : str
+        The title used in the paper's tables; with "+" for the complexity-normalised score.
+    seed : int
+    n_id, n_ood : int
+        Numbers of test images.
+    auroc, auprc_ood, auprc_id, fpr95 : float
+        See :mod:`lamae_tutorial.metrics`; fpr95 is the share of OoD accepted when 95% of ID is.
+    """
+
+    scenario: str
+    id: str
+    ood: str
+    detector: str
+    seed: int
+    n_id: int
+    n_ood: int
+    auroc: float
+    auprc_ood: float
+    auprc_id: float
+    fpr95: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A trained detector with its scores and results.
+
+    Attributes
+    ----------
+    scenario : Scenario
+    detector : Detector
+        Fitted.
+    seed : int
+    scores : dict of str to dict of str to float64 array (N,)
+        By title of the score (e.g. "LAMAE+"), then by the name of the test set; the ID test set is named "id".
+    results : list of Result
+    """
+
+    scenario: Scenario
+    detector: Detector
+    seed: int
+    scores: dict[str, dict[str, NDArray[np.float64]]]
+    results: list[Result]
+
+
+def run_cells(
+    scenario_of_seed: Callable[[int], Scenario],
+    detectors: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    epochs: int,
+    device: str = "auto",
+    verbose: bool = False,
+) -> Iterator[Cell]:
+    """Train and evaluate each detector for each seed, yielding a cell as soon as it is finished.
+
+    Parameters
+    ----------
+    scenario_of_seed : callable (seed) -> Scenario
+        The seed draws the validation images as well as the detector's randomness.
+    detectors : sequence of str
+        Keys of `DETECTORS`.
+    seeds : sequence of int
+    epochs, device, verbose
+        See :class:`lamae_tutorial.Detector`.
+    """
+    for seed in seeds:
+        scenario = scenario_of_seed(seed)
+        for name in detectors:
+            detector = DETECTORS[name](epochs=epochs, random_state=seed, device=device, verbose=verbose)
+            detector.fit(scenario.train.images, scenario.train.labels, scenario.validation)
+            yield evaluate(detector, scenario, seed)
+
+
+def evaluate(detector: Detector, scenario: Scenario, seed: int) -> Cell:
+    """Score all test sets of a scenario with a fitted detector."""
+    sets = {"id": scenario.test, **scenario.ood}
+    scores = {detector.title: {name: detector.score(part.images) for name, part in sets.items()}}
+    if isinstance(detector, ReconstructionDetector):
+        scores[f"{detector.title}+"] = {
+            name: complexity_normalized(scores[detector.title][name], part.images) for name, part in sets.items()
+        }
+    results = []
+    for title, of_set in scores.items():
+        for ood in scenario.ood:
+            metrics = summary(of_set["id"], of_set[ood], TPR)
+            results.append(
+                Result(
+                    scenario=scenario.name,
+                    id=scenario.train.name,
+                    ood=ood,
+                    detector=title,
+                    seed=seed,
+                    n_id=len(of_set["id"]),
+                    n_ood=len(of_set[ood]),
+                    auroc=metrics.auroc,
+                    auprc_ood=metrics.auprc_ood,
+                    auprc_id=metrics.auprc_id,
+                    fpr95=metrics.fpr_at_tpr,
+                )
+            )
+    return Cell(scenario, detector, seed, scores, results)
+
+
+def provenance(device: torch.device) -> dict[str, Any]:
+    """Where numbers come from: versions, commit of the checkout (None outside one), device and threads."""
+    versions = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    return {
+        "versions": versions,
+        "commit": _commit(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def cell_record(cell: Cell) -> dict[str, Any]:
+    """A cell's results and how they came about, as plain values for JSON."""
+    detector = cell.detector
+    losses = [epoch["validation_loss"] for epoch in detector.history_]
+    return {
+        "scenario": cell.scenario.name,
+        "detector": type(detector).__name__,
+        "seed": cell.seed,
+        "settings": detector.get_params(),
+        "epochs_run": len(losses),
+        "best_epoch": int(np.argmin(losses)) + 1,
+        "training_seconds": sum(epoch["seconds"] for epoch in detector.history_),
+        "training_images": len(cell.scenario.train),
+        "provenance": provenance(next(detector.network_.parameters()).device),
+        "results": [asdict(result) for result in cell.results],
+    }
+
+
+def write_run(folder: Path, cells: Sequence[Cell], figure: bytes) -> None:
+    """Write `results.json`, `scores.npz` and `figure.png` into a new or empty folder, whole or not at all."""
+    check_new_folder(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as work:
+        new = Path(work) / "new"
+        new.mkdir()
+        (new / "results.json").write_text(json.dumps([cell_record(cell) for cell in cells], indent=1) + "\n")
+        arrays = {
+            f"seed{cell.seed}/{title}/{name}": values
+            for cell in cells
+            for title, of_set in cell.scores.items()
+            for name, values in of_set.items()
+        }
+        np.savez_compressed(new / "scores.npz", **arrays)  # type: ignore[arg-type]
+        (new / "figure.png").write_bytes(figure)
+        if folder.exists():
+            folder.rmdir()
+        new.rename(folder)
+
+
+def check_new_folder(folder: Path) -> None:
+    """Refuse a path that holds something or cannot be written, before any work is done."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} exists and is not an empty folder; name another one")
+    parent = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise PermissionError(f"{folder} cannot be made: {parent} is not a writable folder")
+
+
+def _commit() -> str | None:
+    """The checkout's commit, with "+changes" where files differ from it."""
+    here = Path(__file__)
+    git = ["git", "-C", str(here.parent)]
+    try:
+        # An installed copy may lie inside somebody else's checkout: the commit counts only where this file is tracked.
+        subprocess.run([*git, "ls-files", "--error-unmatch", here.name], capture_output=True, check=True)
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "."], capture_output=True, text=True, check=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+changes" if changed.strip() else "")

@@ -1,0 +1,109 @@
+"""Figures: reconstructions and score densities. Colours are Okabe and Ito's; line styles say the same as colours do."""
+
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lamae_tutorial.benchmark import Cell
+from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
+
+ID_COLOUR, OOD_COLOUR = "#0072B2", "#D55E00"
+OKABE_ITO = (ID_COLOUR, OOD_COLOUR, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
+_BINS = 60
+
+
+def show_image(axes: Axes, image: Tensor | NDArray[np.generic], title: str = "") -> None:
+    """Draw one image, uint8 (C, H, W) or float (C, H, W) in [0, 1], without axes."""
+    pixels = np.asarray(image).transpose(1, 2, 0)
+    if pixels.dtype == np.uint8:
+        pixels = pixels / 255
+    grey = pixels.shape[2] == 1
+    axes.imshow(pixels[..., 0] if grey else pixels, cmap="gray" if grey else None, vmin=0, vmax=1)
+    axes.set_axis_off()
+    axes.set_title(title, fontsize="small")
+
+
+def image_grid(figure: Figure | SubFigure, rows: Mapping[str, Tensor]) -> None:
+    """Draw a row of images for each entry, its name at the left: uint8 or float tensors (N, C, H, W)."""
+    columns = max(len(images) for images in rows.values())
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for line, (name, images) in zip(grid, rows.items(), strict=True):
+        for axes in line:
+            axes.set_axis_off()
+        for axes, image in zip(line, images, strict=False):
+            show_image(axes, image)
+        line[0].text(-0.15, 0.5, name, transform=line[0].transAxes, ha="right", va="center")
+
+
+def score_densities(axes: Axes, id_scores: NDArray[np.float64], ood: Mapping[str, NDArray[np.float64]]) -> None:
+    """Draw the densities of ID and OoD scores.
+
+    Scores beyond three times the 99.5% quantile of the ID scores are counted in the last bin, so that a few large ones
+    do not squeeze the rest.
+    """
+    low = min(id_scores.min(), *(scores.min() for scores in ood.values()))
+    high = max(id_scores.max(), *(scores.max() for scores in ood.values()))
+    quantile = float(np.quantile(id_scores, 0.995))
+    if quantile > 0:
+        high = min(high, 3 * quantile)
+    bins = np.linspace(low, max(high, low + 1e-12), _BINS).tolist()
+    styles = ["--", ":", "-."]
+    lines = [("ID", id_scores, ID_COLOUR, "-")]
+    for number, (name, scores) in enumerate(ood.items()):
+        lines.append((name, scores, OKABE_ITO[1 + number % 7], styles[number % 3]))
+    for name, scores, colour, style in lines:
+        axes.hist(
+            np.clip(scores, bins[0], bins[-1]),
+            bins,
+            density=True,
+            histtype="stepfilled",
+            facecolor=(colour, 0.2),
+            edgecolor=colour,
+            linestyle=style,
+            linewidth=1.5,
+            label=name,
+        )
+    axes.set_xlabel("score (higher = more out-of-distribution)")
+    axes.set_ylabel("density")
+    axes.legend()
+
+
+def run_figure(cells: Sequence[Cell], images_a_set: int = 8) -> Figure:
+    """Reconstructions by each detector and the densities of each score, for cells of one scenario and one seed."""
+    scenario = cells[0].scenario
+    rebuilding = [cell.detector for cell in cells if isinstance(cell.detector, ReconstructionDetector)]
+    samples = {"ID": scenario.test.images, **{name: part.images for name, part in scenario.ood.items()}}
+    rows: dict[str, Tensor] = {}
+    for name, images in samples.items():
+        some = images[np.linspace(0, len(images) - 1, min(images_a_set, len(images))).astype(int)]
+        rows[name] = some
+        for detector in rebuilding:
+            rows[f"{name}: {detector.title}"] = detector.reconstruct(some)
+    scores = {title: of_set for cell in cells for title, of_set in cell.scores.items()}
+    columns = 2
+    density_rows = -(-len(scores) // columns)
+    heights = [0.7 * len(rows), 2.6 * density_rows]
+    figure = Figure(figsize=(9, sum(heights)), facecolor="white")
+    upper, lower = figure.subfigures(2, 1, height_ratios=heights)
+    image_grid(upper, rows)
+    upper.subplots_adjust(left=0.3, right=0.98, bottom=0.03, top=0.97, wspace=0.05, hspace=0.08)
+    grid = lower.subplots(density_rows, columns, squeeze=False).flatten()
+    for axes in grid[len(scores) :]:
+        axes.set_axis_off()
+    for axes, (title, of_set) in zip(grid, scores.items(), strict=False):
+        score_densities(axes, of_set["id"], {name: values for name, values in of_set.items() if name != "id"})
+        axes.set_title(title)
+    lower.subplots_adjust(left=0.08, right=0.98, bottom=0.12 / density_rows + 0.04, top=0.93, hspace=0.5, wspace=0.2)
+    return figure
+
+
+def to_png(figure: Figure, dpi: int = 120) -> bytes:
+    """The figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()

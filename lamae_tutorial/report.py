@@ -1,0 +1,84 @@
+"""Ours beside the papers': means and deviations over seeds, as a table of text."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lamae_tutorial.benchmark import Result
+from lamae_tutorial.reported import Reported, reported
+
+METRICS = ("auroc", "auprc_ood", "fpr95")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One detector's score on one OoD set over several seeds.
+
+    Attributes
+    ----------
+    id, ood, detector : str
+    n : int
+        Number of seeds.
+    mean, std : dict of str to float
+        Of each of `METRICS`, in [0, 1]; the standard deviation (of the sample) is not-a-number for one seed.
+    paper : Reported or None
+    """
+
+    id: str
+    ood: str
+    detector: str
+    n: int
+    mean: dict[str, float]
+    std: dict[str, float]
+    paper: Reported | None
+
+
+def aggregate(results: Sequence[Result]) -> list[Row]:
+    """One row for each pair of sets and detector, in the order in which they first occur."""
+    groups: dict[tuple[str, str, str], list[Result]] = {}
+    for result in results:
+        groups.setdefault((result.id, result.ood, result.detector), []).append(result)
+    rows = []
+    for (id_name, ood, detector), group in groups.items():
+        values = {metric: [getattr(result, metric) for result in group] for metric in METRICS}
+        rows.append(
+            Row(
+                id=id_name,
+                ood=ood,
+                detector=detector,
+                n=len(group),
+                mean={metric: float(np.mean(numbers)) for metric, numbers in values.items()},
+                std={
+                    metric: float(np.std(numbers, ddof=1)) if len(group) > 1 else math.nan
+                    for metric, numbers in values.items()
+                },
+                paper=reported(id_name, ood, detector),
+            )
+        )
+    return sorted(rows, key=lambda row: list(dict.fromkeys(r.ood for r in rows)).index(row.ood))
+
+
+def results_table(results: Sequence[Result]) -> str:
+    """Results over seeds in percent, mean ± standard deviation, beside the paper's AUROC where it has one."""
+    header = ["ID", "OoD", "detector", "seeds", "AUROC", "AUPRC (OoD)", "FPR95", "paper's AUROC"]
+    lines = []
+    for row in aggregate(results):
+        numbers = [_percent(row.mean[metric], row.std[metric]) for metric in METRICS]
+        paper = "-" if row.paper is None else _percent(row.paper.auroc_mean, row.paper.auroc_std)
+        lines.append([row.id, row.ood, row.detector, str(row.n), *numbers, paper])
+    return text_table(header, lines)
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, padded so that it reads well as text."""
+    widths = [max(len(line[column]) for line in [header, *rows]) for column in range(len(header))]
+    lines = [header, ["-" * width for width in widths], *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
+    )
+
+
+def _percent(mean: float, std: float) -> str:
+    return f"{100 * mean:.1f}" + ("" if math.isnan(std) else f" ± {100 * std:.1f}")

@@ -1,0 +1,60 @@
+"""The numbers that the papers report, typed out, and what reads them.
+
+`lamae.csv`: Tables 1 to 3 of Zhang et al. 2021, AUROC in percent, mean and standard deviation of 10 repeats.
+`lamae_table3_complexity.csv`: the complexity column of its Table 3, in bits.
+"""
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+
+@dataclass(frozen=True)
+class Reported:
+    """One cell of a paper's table.
+
+    Attributes
+    ----------
+    auroc_mean, auroc_std : float
+        In [0, 1], over 10 repeats.
+    table : int
+        Number of the table in the LAMAE paper.
+    """
+
+    auroc_mean: float
+    auroc_std: float
+    table: int
+
+
+def reported(id_name: str, ood_name: str, detector: str) -> Reported | None:
+    """What the LAMAE paper reports for this pair of sets, or None.
+
+    Parameters
+    ----------
+    id_name, ood_name : str
+        As in a scenario: "mnist" and "mnist-1", "cifar10" and "celeba".
+    detector : str
+        The title in the paper's tables: "AE", "LAMAE+". Where two tables give a number, the later one counts.
+    """
+    return _lamae().get((id_name, ood_name, detector))
+
+
+def reported_complexity() -> dict[str, float]:
+    """Mean entropy of each held-out MNIST digit in bits, by the name of the OoD set (LAMAE paper, Table 3)."""
+    return {row["ood"]: float(row["complexity"]) for row in _read("lamae_table3_complexity.csv")}
+
+
+@cache
+def _lamae() -> dict[tuple[str, str, str], Reported]:
+    return {
+        (row["id"], row["ood"], row["detector"]): Reported(
+            float(row["auroc_mean"]) / 100, float(row["auroc_std"]) / 100, int(row["table"])
+        )
+        for row in _read("lamae.csv")
+    }
+
+
+def _read(name: str) -> list[dict[str, str]]:
+    text = (files(__package__) / name).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
