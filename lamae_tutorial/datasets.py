@@ -356,7 +356,7 @@ def _read_npz(path: Path, split: str) -> _Arrays:
     if not path.is_file():
         raise FileNotFoundError(2, "no such file", str(path))
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             names = set(archive.files)
             wanted = [part for part in ("train", "test") if split in (part, "all") and f"x_{part}" in names]
             divided = "x_test" in names

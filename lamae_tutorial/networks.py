@@ -16,6 +16,25 @@ def _halved(size: int) -> int:
     return (size + 1) // 2
 
 
+class Flatten(nn.Module):
+    """Feature maps (B, C, H, W) to vectors (B, H * W * C), without moving what lies in channels-last memory."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.permute(0, 2, 3, 1).flatten(1)
+
+
+class Unflatten(nn.Module):
+    """The inverse of :class:`Flatten` for maps of this shape (C, H, W)."""
+
+    def __init__(self, shape: ImageShape) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        channels, height, width = self.shape
+        return vectors.view(-1, height, width, channels).permute(0, 3, 1, 2)
+
+
 class ConvEncoder(nn.Module):
     """Images to latent vectors, f_e of the LAMAE paper.
 
@@ -46,7 +65,7 @@ class ConvEncoder(nn.Module):
             ]
             previous, height, width = width_out, _halved(height), _halved(width)
         size = previous * height * width
-        layers += [nn.Flatten(), nn.Linear(size, latent_dim, bias=False), nn.BatchNorm1d(latent_dim)]
+        layers += [Flatten(), nn.Linear(size, latent_dim, bias=False), nn.BatchNorm1d(latent_dim)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -72,10 +91,10 @@ class ConvDecoder(nn.Module):
         for _ in channels:
             sizes.append((_halved(sizes[-1][0]), _halved(sizes[-1][1])))
         widths = [image_channels, *channels]
-        self.start = (widths[-1], *sizes[-1])
+        start = (widths[-1], *sizes[-1])
         layers: list[nn.Module] = [
             nn.Linear(latent_dim, widths[-1] * sizes[-1][0] * sizes[-1][1]),
-            nn.Unflatten(1, self.start),
+            Unflatten(start),
             nn.BatchNorm2d(widths[-1]),
             nn.ReLU(inplace=True),
         ]

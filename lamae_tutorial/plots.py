@@ -14,7 +14,6 @@ from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
 
 ID_COLOUR, OOD_COLOUR = "#0072B2", "#D55E00"
 OKABE_ITO = (ID_COLOUR, OOD_COLOUR, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
-_BINS = 60
 
 
 def show_image(axes: Axes, image: Tensor | NDArray[np.generic], title: str = "") -> None:
@@ -51,7 +50,7 @@ def score_densities(axes: Axes, id_scores: NDArray[np.float64], ood: Mapping[str
     quantile = float(np.quantile(id_scores, 0.995))
     if quantile > 0:
         high = min(high, 3 * quantile)
-    bins = np.linspace(low, max(high, low + 1e-12), _BINS).tolist()
+    bins = np.linspace(low, max(high, low + 1e-12), min(60, 8 + int(len(id_scores) ** 0.5))).tolist()
     styles = ["--", ":", "-."]
     lines = [("ID", id_scores, ID_COLOUR, "-")]
     for number, (name, scores) in enumerate(ood.items()):

@@ -1,0 +1,59 @@
+"""Fixtures shared by all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from lamae_tutorial import ImageSet
+
+
+@pytest.fixture(scope="session")
+def mnist_test() -> ImageSet:
+    """The real MNIST test images. Tests that use it run where the data are (LAMAE_DATA or the cache folder)."""
+    from lamae_tutorial import load_images
+
+    try:
+        return load_images("mnist", "test")
+    except FileNotFoundError as error:
+        pytest.skip(f"needs the real data: {error}")
+
+
+@pytest.fixture
+def no_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty data folder, and no LAMAE_DATA."""
+    monkeypatch.delenv("LAMAE_DATA", raising=False)
+    folder = tmp_path / "no data"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def bars() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """An easy task: 8x8 images with a bright row (class 0), column (1) or border (2); OoD: a bright diagonal band."""
+    generator = torch.Generator().manual_seed(0)
+
+    def noisy(patterns: torch.Tensor) -> torch.Tensor:
+        noise = torch.randint(0, 60, patterns.shape, generator=generator)
+        return (patterns * 180 + noise).to(torch.uint8)
+
+    n = 240
+    place = torch.randint(1, 7, (n,), generator=generator)
+    labels = torch.arange(n) % 3
+    images = torch.zeros(n, 1, 8, 8, dtype=torch.int64)
+    for image, label, at in zip(images, labels, place, strict=True):
+        if label == 0:
+            image[0, at] = 1
+        elif label == 1:
+            image[0, :, at] = 1
+        else:
+            image[0, [0, 7]] = image[0, :, [0, 7]] = 1
+    diagonal = torch.eye(8, dtype=torch.int64).expand(60, 1, 8, 8)
+    return noisy(images), labels, noisy(diagonal)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Two workers of two threads each would fight for two cores.
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        torch.set_num_threads(1)

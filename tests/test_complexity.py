@@ -1,0 +1,78 @@
+"""Entropy by hand, by scikit-image and by the LAMAE paper's Table 3; the complexity normaliser."""
+
+import numpy as np
+import pytest
+import torch
+from skimage.measure import shannon_entropy as skimage_entropy
+
+from lamae_tutorial import (
+    ImageSet,
+    characterize,
+    complexity_normalized,
+    complexity_normalizer,
+    load_images,
+    shannon_entropy,
+)
+from lamae_tutorial.reported import reported_complexity
+
+RNG = np.random.default_rng(0)
+
+
+def test_by_hand() -> None:
+    images = torch.tensor([[7, 7, 7, 7], [0, 255, 0, 255], [1, 2, 3, 4], [0, 0, 0, 1]], dtype=torch.uint8)
+    images = images.view(4, 1, 2, 2)
+    expected = [0, 1, 2, 0.75 * np.log2(4 / 3) + 0.25 * 2]
+    np.testing.assert_allclose(shannon_entropy(images), expected, atol=1e-15)
+    np.testing.assert_allclose(shannon_entropy(images, base=np.e), np.array(expected) * np.log(2), atol=1e-15)
+    np.testing.assert_allclose(complexity_normalizer(images), np.log(np.array(expected) + 1), atol=1e-15)
+
+
+@pytest.mark.parametrize("shape", [(40, 1, 28, 28), (40, 3, 32, 32), (3, 1, 1, 1), (5000, 1, 40, 40)])
+def test_equals_scikit_image(shape: tuple[int, ...]) -> None:
+    images = RNG.integers(0, 40, shape, dtype=np.uint8)
+    some = images[:40]
+    np.testing.assert_allclose(
+        shannon_entropy(images)[: len(some)], [skimage_entropy(image) for image in some], atol=1e-12
+    )
+    by_channel = [np.mean([skimage_entropy(channel) for channel in image]) for image in some]
+    np.testing.assert_allclose(shannon_entropy(images, per_channel=True)[: len(some)], by_channel, atol=1e-12)
+
+
+def test_floats_are_the_same_256_levels() -> None:
+    images = torch.from_numpy(RNG.integers(0, 256, (9, 3, 8, 8), dtype=np.uint8))
+    assert torch.equal(shannon_entropy(images), shannon_entropy(images.float() / 255))
+
+
+def test_table_3_complexity_column(mnist_test: ImageSet) -> None:
+    entropy = shannon_entropy(mnist_test.images)
+    ours = {f"mnist-{digit}": round(entropy[mnist_test.labels == digit].mean().item(), 2) for digit in range(10)}
+    assert ours == reported_complexity()
+
+
+def test_normalized_error_by_hand() -> None:
+    images = torch.tensor([[7, 7], [0, 255]], dtype=torch.uint8).view(2, 1, 1, 2)
+    corrected = complexity_normalized([3.0, 3.0], images)
+    np.testing.assert_allclose(corrected, [3e9, 3 / np.log(2)], rtol=1e-8)
+    np.testing.assert_allclose(complexity_normalized([3.0, 3.0], images, gamma=1.0)[0], 3.0)
+
+
+def test_what_cannot_be_normalized_is_refused() -> None:
+    images = torch.zeros(2, 1, 2, 2, dtype=torch.uint8)
+    for scores, message in [([-1.0, 2.0], "which are >= 0"), ([1.0], "need a score each"), ([np.nan, 1.0], ">= 0")]:
+        with pytest.raises(ValueError, match=message):
+            complexity_normalized(scores, images)
+    with pytest.raises(ValueError, match="gamma must be > 0"):
+        complexity_normalized([1.0, 1.0], images, gamma=0)
+    with pytest.raises(ValueError, match=r"float images must lie in \[0, 1\]"):
+        shannon_entropy(torch.full((1, 1, 2, 2), 1.5))
+
+
+def test_characterize() -> None:
+    digits = load_images("digits", "test").images
+    noise = load_images("noise", n=100, image_shape=(1, 8, 8)).images
+    constant = load_images("constant", n=100, image_shape=(1, 8, 8)).images
+    fancy, plain = characterize(noise, digits), characterize(constant, digits)
+    assert (fancy.kind, plain.kind) == ("fancy", "plain")
+    assert (fancy.overlap, plain.overlap) == (1, 0)
+    assert plain.ood_mean == plain.ood_std == 0
+    assert fancy.id_mean == pytest.approx(shannon_entropy(digits).mean().item())

@@ -1,0 +1,58 @@
+"""Metrics against scikit-learn and by hand."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+
+from lamae_tutorial import auprc, auroc, fpr_at_tpr, summary
+
+
+def test_by_hand() -> None:
+    inside, outside = [1.0, 2.0, 3.0, 4.0], [2.5, 5.0]
+    assert auroc(inside, outside) == 6 / 8
+    assert fpr_at_tpr(inside, outside, tpr=0.75) == 0.5
+    assert fpr_at_tpr(inside, outside, tpr=0.76) == 0.5
+    assert fpr_at_tpr(inside, [0.0, 5.0], tpr=1) == 0.5
+    assert auprc(inside, outside) == pytest.approx(0.5 * 1 + 0.5 * 2 / 4)
+    assert auroc([0, 0], [0, 0]) == 0.5
+
+
+@pytest.mark.parametrize("levels", [2, 5, 1000])
+@pytest.mark.parametrize("seed", range(5))
+def test_equal_scikit_learn_with_ties(levels: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    inside = rng.integers(0, levels, rng.integers(1, 80)) / 7
+    outside = rng.integers(levels // 4, levels + levels // 4 + 1, rng.integers(1, 80)) / 7
+    is_ood = np.r_[np.zeros(len(inside)), np.ones(len(outside))]
+    scores = np.r_[inside, outside]
+    result = summary(inside, outside, tpr=0.9)
+    assert result.auroc == pytest.approx(roc_auc_score(is_ood, scores), abs=1e-12)
+    assert result.auprc_ood == pytest.approx(average_precision_score(is_ood, scores), abs=1e-12)
+    assert result.auprc_id == pytest.approx(average_precision_score(1 - is_ood, -scores), abs=1e-12)
+    fpr, tpr, _ = roc_curve(1 - is_ood, -scores, drop_intermediate=False)
+    assert result.fpr_at_tpr == pytest.approx(fpr[np.argmax(tpr >= 0.9)], abs=1e-12)
+    assert auprc(inside, outside, positive="id") == result.auprc_id
+    assert auprc(inside, outside) == result.auprc_ood
+    assert fpr_at_tpr(inside, outside, 0.9) == result.fpr_at_tpr
+
+
+def test_direction_higher_is_more_ood() -> None:
+    assert auroc([0, 1], [2, 3]) == 1
+    assert fpr_at_tpr([0, 1], [2, 3]) == 0
+    assert auroc([2, 3], [0, 1]) == 0
+    assert fpr_at_tpr([2, 3], [0, 1]) == 1
+
+
+@pytest.mark.parametrize("bad", [[], [np.nan, 1.0], [np.inf], [[1.0, 2.0]], 3.0])
+def test_bad_scores_are_refused(bad: object) -> None:
+    with pytest.raises(ValueError, match="id_scores"):
+        auroc(bad, [1.0])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="ood_scores"):
+        auroc([1.0], bad)  # type: ignore[arg-type]
+
+
+def test_bad_options_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"tpr must lie in \(0, 1\]; got 95"):
+        fpr_at_tpr([1.0], [2.0], tpr=95)
+    with pytest.raises(ValueError, match='positive must be "ood" or "id"'):
+        auprc([1.0], [2.0], positive="both")  # type: ignore[arg-type]

@@ -1,0 +1,101 @@
+"""The loop itself: best weights, patience, batches, bad losses."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lamae_tutorial.training import _batches, as_float, mean_loss, resolve_device, train
+
+SETTINGS = {
+    "epochs": 6,
+    "batch_size": 2,
+    "learning_rate": 0.1,
+    "patience": 6,
+    "seed": 0,
+    "device": torch.device("cpu"),
+    "description": "Test",
+    "verbose": False,
+}
+
+
+class Offset(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.offset = nn.Parameter(torch.zeros(()))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images + self.offset
+
+
+def distance(network: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
+    return (network(images) - 1).square().mean()
+
+
+def run(validation_losses: list[float], **changed) -> tuple[nn.Module, list[dict]]:
+    """Train while the validation loss of each epoch is dictated."""
+    dictated = iter(validation_losses)
+    images = torch.full((4, 1, 2, 2), 0.5)
+    network = Offset()
+    history = train(
+        network,
+        distance,
+        images,
+        None,
+        images,
+        None,
+        selection_loss=lambda *_: torch.tensor(next(dictated)),
+        **{**SETTINGS, **changed},
+    )
+    return network, history
+
+
+def test_weights_of_the_best_epoch_are_kept() -> None:
+    reference, _ = run([3.0], epochs=1)
+    reference_two, _ = run([3.0, 2.0], epochs=2)
+    network, history = run([3.0, 2.0, 5.0, 5.0, 5.0, 5.0])
+    assert [epoch["validation_loss"] for epoch in history] == [3, 2, 5, 5, 5, 5]
+    assert network.offset.item() == reference_two.offset.item() != reference.offset.item()
+    assert not network.training
+
+
+def test_patience_ends_training() -> None:
+    assert len(run([3.0, 2.0, 5.0, 5.0, 5.0, 5.0], patience=2)[1]) == 4
+    assert len(run([3.0, 2.0, 5.0, 1.0, 5.0, 5.0], patience=2)[1]) == 6
+
+
+def test_training_lowers_the_loss() -> None:
+    _, history = run([1.0] * 6)
+    assert [epoch["epoch"] for epoch in history] == [1, 2, 3, 4, 5, 6]
+    assert history[-1]["train_loss"] < 0.05 < 0.2 < history[0]["train_loss"]
+
+
+def test_a_loss_that_is_not_finite_ends_with_advice() -> None:
+    with pytest.raises(FloatingPointError, match=r"nan \(validation\) in epoch 2; try a lower learning_rate than 0.1"):
+        run([1.0, float("nan")])
+
+
+def test_batches_hold_every_index_once_and_never_one_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for n, sizes in [(9, [4, 5]), (8, [4, 4]), (10, [4, 4, 2]), (3, [3]), (1, [1])]:
+        batches = _batches(n, 4, generator)
+        assert [len(batch) for batch in batches] == sizes
+        assert torch.cat(batches).sort().values.tolist() == list(range(n))
+
+
+def test_mean_loss_weighs_the_last_batch_by_its_size() -> None:
+    images = torch.cat([torch.zeros(1024, 1, 1, 1), torch.ones(1, 1, 1, 1)])
+    assert mean_loss(Offset(), distance, images, None) == pytest.approx(1024 / 1025)
+
+
+def test_as_float() -> None:
+    levels = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1)
+    torch.testing.assert_close(as_float(levels).flatten(), torch.tensor([0, 0.2, 1]))
+    assert as_float(torch.rand(2, 3, 4, 4)).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_devices() -> None:
+    assert resolve_device("cpu").type == "cpu"
+    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    for name in ("cuda:99", "gpu"):
+        with pytest.raises(ValueError, match=f"device '{name}' is not usable here"):
+            resolve_device(name)
