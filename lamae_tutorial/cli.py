@@ -12,7 +12,10 @@ _DEFAULT_DETECTORS = "autoencoder,lamae"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line: 0, or 2 for bad arguments, data that are not there and files that cannot be written."""
+    """Run the command line and return the exit code.
+
+    0; 2 for bad arguments, data that are not there and folders that cannot be written; 1 for what fails on the way.
+    """
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -20,6 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, FileNotFoundError, FileExistsError, PermissionError) as error:
         print(f"lamae {options.name}: {error}", file=sys.stderr)
         return 2
+    except (OSError, FloatingPointError) as error:
+        print(f"lamae {options.name}: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -125,6 +125,8 @@ def load_images(
         The data are in none of the places, which the message lists, with the command that gets them.
     ValueError
         An unknown name or split, or a damaged, truncated or wrongly shaped file, which the message names.
+    ConnectionError
+        The download failed.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
@@ -301,7 +303,10 @@ def _load_named(name: str, split: str, root: Path, download: bool) -> ImageSet:
     if download and spec.torchvision:
         import torchvision
 
-        getattr(torchvision.datasets, spec.torchvision)(root, download=True)
+        try:
+            getattr(torchvision.datasets, spec.torchvision)(root, download=True)
+        except (OSError, RuntimeError) as error:
+            raise ConnectionError(f"{name} could not be downloaded to {root}: {error}") from error
         return _load_named(name, split, root, download=False)
     raise FileNotFoundError(
         f"{name} was not found. Looked for:\n"

@@ -159,6 +159,15 @@ def test_download_goes_through_torchvision(no_data: Path, monkeypatch: pytest.Mo
     assert len(load_images("mnist", root=no_data, download=True)) == 20
 
 
+def test_a_failed_download_says_so(no_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("Error downloading train-images-idx3-ubyte.gz")
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", fail)
+    with pytest.raises(ConnectionError, match=r"could not be downloaded to .*: Error downloading train-images"):
+        load_images("mnist", root=no_data, download=True)
+
+
 def test_data_root_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAMAE_DATA", "/from/variable")
     assert data_root("/argument") == Path("/argument")

@@ -49,7 +49,7 @@ def reported_complexity() -> dict[str, float]:
 def _lamae() -> dict[tuple[str, str, str], Reported]:
     return {
         (row["id"], row["ood"], row["detector"]): Reported(
-            float(row["auroc_mean"]) / 100, float(row["auroc_std"]) / 100, int(row["table"])
+            round(float(row["auroc_mean"]) / 100, 5), round(float(row["auroc_std"]) / 100, 5), int(row["table"])
         )
         for row in _read("lamae.csv")
     }

@@ -1,0 +1,130 @@
+"""The command line, in this process and as a stranger starts it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lamae_tutorial import __version__
+from lamae_tutorial.cli import main
+
+
+def run(*arguments: str) -> int:
+    try:
+        return main(arguments)
+    except SystemExit as end:  # argparse's way to end
+        return int(end.code or 0)
+
+
+def test_run_prints_the_table_and_writes_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    code = run("run", "--id", "digits", "--held-out", "1", "--epochs", "1", "--seeds", "2", "--out", str(out))
+    printed = capsys.readouterr()
+    assert code == 0
+    rows = [line.split("|")[3:5] for line in printed.out.splitlines() if line.startswith("| digits")]
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["AE", "2"],
+        ["AE+", "2"],
+        ["LAMAE", "2"],
+        ["LAMAE+", "2"],
+    ]
+    assert "±" in printed.out and "seed 1, AUROC: LAMAE on digits-1" in printed.err
+    assert {record["seed"] for record in json.loads((out / "results.json").read_text())} == {0, 1}
+    assert (out / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_run_across_data_sets(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("run", "--id", "digits", "--ood", "constant, noise", "--detectors", "autoencoder", "--epochs", "1") == 0
+    assert capsys.readouterr().out.count("| digits | ") == 4
+
+
+def test_own_npz_by_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "own.npz"
+    np.savez(path, x_train=rng.integers(0, 256, (60, 6, 6), dtype=np.uint8), y_train=np.arange(60) % 3)
+    assert run("run", "--id", str(path), "--held-out", "2", "--epochs", "1") == 0
+    assert "| own | own-2 | LAMAE+" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--id", "digits", "--held-out", "11"], "digits has no class '11'; it has 0 (0)"),
+        (["run", "--id", "digits", "--held-out", "1", "--detectors", "lame"], "unknown detector lame; there are"),
+        (["run", "--id", "mnits", "--held-out", "1"], "unknown image set 'mnits'"),
+        (["run", "--id", "digits", "--held-out", "1", "--device", "gpu"], "device 'gpu' is not usable"),
+        (["run", "--id", "digits", "--held-out", "1", "--epochs", "0"], "expected a whole number >= 1; got '0'"),
+        (["run", "--id", "digits", "--ood", ","], "expected one name or more"),
+        (["run", "--id", "digits"], "one of the arguments --held-out --ood is required"),
+        (["run", "--id", "digits", "--held-out", "1", "--ood", "noise"], "not allowed with"),
+        (["datasets", "--download", "mnits"], "unknown image set 'mnits'"),
+        ([], "required: COMMAND"),
+    ],
+)
+def test_bad_arguments_end_with_2_and_say_why(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_missing_data_and_taken_folders_end_with_2_before_training(
+    no_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("run", "--id", "mnist", "--held-out", "1", "--data", str(no_data)) == 2
+    assert "lamae datasets --download mnist" in capsys.readouterr().err
+    (tmp_path / "taken.txt").write_text("mine")
+    assert run("run", "--id", "digits", "--held-out", "1", "--out", str(tmp_path)) == 2
+    printed = capsys.readouterr()
+    assert "is not an empty folder" in printed.err and "seed" not in printed.err
+
+
+def test_datasets_lists_what_is_there_and_how_to_get_the_rest(
+    no_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(
+        no_data / "fashion_mnist.npz", x_train=np.zeros((7, 28, 28), np.uint8), x_test=np.zeros((3, 28, 28), np.uint8)
+    )
+    assert run("datasets", "--data", str(no_data)) == 0
+    lines = {line.split("|")[1].strip(): line for line in capsys.readouterr().out.splitlines() if "|" in line}
+    assert "7 + 3" in lines["fashion_mnist"] and "fashion_mnist.npz" in lines["fashion_mnist"]
+    assert "60000 + 10000" in lines["mnist"] and "lamae datasets --download mnist" in lines["mnist"]
+    assert "notMNIST_small.tar.gz" in lines["notmnist"] and "1437 + 360" in lines["digits"]
+    (no_data / "mnist.npz").write_bytes(b"damaged")
+    assert run("datasets", "--data", str(no_data)) == 2
+
+
+def test_demo_has_the_smoke_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {}
+
+    def cells(scenario_of_seed, detectors, seeds, *, epochs, **_):
+        seen.update(name=scenario_of_seed(0).name, detectors=detectors, seeds=list(seeds), epochs=epochs)
+        return iter(())
+
+    monkeypatch.setattr("lamae_tutorial.benchmark.run_cells", cells)
+    assert run("demo") == 0
+    assert seen == {"name": "digits without 1", "detectors": ["autoencoder", "lamae"], "seeds": [0, 1, 2], "epochs": 40}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+def test_help_does_not_import_torch(arguments: list[str]) -> None:
+    code = f"""
+import sys
+from lamae_tutorial.cli import main
+try:
+    main({arguments})
+except SystemExit:
+    assert "torch" not in sys.modules
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "lamae" in ended.stdout
+
+
+def test_the_installed_command(tmp_path: Path) -> None:
+    command = Path(sys.executable).with_name("lamae")
+    ended = subprocess.run([command, "--version"], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert ended.stdout == f"lamae-tutorial {__version__}\n"

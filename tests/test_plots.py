@@ -1,0 +1,40 @@
+"""Figures hold what they should; their look is checked by eye."""
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from lamae_tutorial import plots
+
+
+def test_image_grid_draws_each_image() -> None:
+    figure = Figure()
+    plots.image_grid(figure, {"a": torch.rand(3, 1, 4, 4), "b": torch.zeros(2, 3, 4, 4, dtype=torch.uint8)})
+    assert [len(axes.images) for axes in figure.axes] == [1, 1, 1, 1, 1, 0]
+    assert figure.axes[3].texts[0].get_text() == "b"
+    assert figure.axes[0].images[0].get_clim() == (0, 1)
+
+
+def test_uint8_is_drawn_as_the_float_it_stands_for() -> None:
+    figure = Figure()
+    image = torch.randint(0, 256, (1, 4, 4), dtype=torch.uint8)
+    for axes, shown in zip(figure.subplots(1, 2), (image, image / 255), strict=True):
+        plots.show_image(axes, shown)
+    left, right = (axes.images[0].get_array() for axes in figure.axes)
+    np.testing.assert_allclose(left, right, atol=1e-6)
+
+
+def test_densities_gather_outliers_in_the_last_bin() -> None:
+    axes = Figure().subplots()
+    inside = np.linspace(1, 2, 200)
+    plots.score_densities(axes, inside, {"ood": np.array([1.5, 1e9])})
+    assert axes.get_xlim()[1] < 7
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["ID", "ood"]
+    for patch in axes.patches:  # both densities are whole: nothing fell outside the bins
+        x, y = patch.get_xy().T
+        assert abs(np.sum(np.diff(x) * y[:-1])) > 0.99 or abs(np.trapezoid(y, x)) > 0.99
+
+
+def test_png() -> None:
+    figure = Figure(figsize=(1, 1))
+    assert plots.to_png(figure).startswith(b"\x89PNG")

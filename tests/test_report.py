@@ -1,0 +1,53 @@
+"""Means and deviations beside the papers' numbers."""
+
+import math
+
+import pytest
+
+from lamae_tutorial.benchmark import Result
+from lamae_tutorial.report import aggregate, results_table, text_table
+from lamae_tutorial.reported import Reported, reported, reported_complexity
+
+
+def result(detector: str, seed: int, auroc: float, ood: str = "mnist-1") -> Result:
+    return Result("mnist without 1", "mnist", ood, detector, seed, 10, 10, auroc, auroc / 2, 0.3, 1 - auroc)
+
+
+RESULTS = [result("LAMAE+", 0, 0.90), result("AE", 0, 0.2), result("LAMAE+", 1, 0.94), result("AE", 0, 0.3, "own")]
+
+
+def test_aggregate() -> None:
+    rows = aggregate(RESULTS)
+    assert [(row.ood, row.detector, row.n) for row in rows] == [
+        ("mnist-1", "LAMAE+", 2),
+        ("mnist-1", "AE", 1),
+        ("own", "AE", 1),
+    ]
+    assert rows[0].mean == pytest.approx({"auroc": 0.92, "auprc_ood": 0.46, "fpr95": 0.08})
+    assert rows[0].std["auroc"] == pytest.approx(0.04 / math.sqrt(2))
+    assert math.isnan(rows[1].std["auroc"])
+    assert rows[0].paper == Reported(0.901, 0.025, 3)
+    assert rows[2].paper is None
+
+
+def test_table() -> None:
+    lines = results_table(RESULTS).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[2] == ["mnist", "mnist-1", "LAMAE+", "2", "92.0 ± 2.8", "46.0 ± 1.4", "8.0 ± 2.8", "90.1 ± 2.5"]
+    assert cells[3] == ["mnist", "mnist-1", "AE", "1", "20.0", "10.0", "80.0", "12.7 ± 0.1"]
+    assert cells[4][-1] == "-"
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_text_table() -> None:
+    assert text_table(["a", "bb"], [["ccc", "d"]]) == "| a   | bb |\n| --- | -- |\n| ccc | d  |"
+
+
+def test_reported_numbers() -> None:
+    assert reported("mnist", "mnist-9", "LAMAE+") == Reported(0.898, 0.020, 3)  # Table 1 prints 89.7
+    assert reported("mnist", "mnist-1", "GODIN") == Reported(0.864, 0.050, 1)
+    assert reported("cifar10", "celeba", "MemAE") == Reported(0.700, 0.0, 2)
+    assert reported("digits", "digits-1", "AE") is None
+    mean = sum(reported("mnist", f"mnist-{digit}", "LAMAE+").auroc_mean for digit in range(10)) / 10
+    assert round(100 * mean, 1) == 95.7
+    assert len(reported_complexity()) == 10
