@@ -1,7 +1,7 @@
 """Runs of detectors on scenarios, and the results they leave.
 
-A cell is one scenario, one detector and one seed. Its results hold the metrics of each OoD set for the detector's
-default score and, for detectors that judge by a reconstruction, for the complexity-normalised score of the same
+A cell is one scenario, one detector and one seed. Its results hold the metrics of each OoD set for each score of the
+detector and, for detectors that judge by a reconstruction, for the complexity-normalised score of the same
 training ("+").
 """
 
@@ -40,7 +40,8 @@ class Result:
     scenario, id, ood : str
         Names of the scenario and of its two sets.
     detector : str
-        The title used in the paper's tables; with "+" for the complexity-normalised score.
+        The title used in the paper's tables; with "+" for the complexity-normalised score, and with the score's name in
+        brackets where it is not the default: "LAMAE", "LAMAE+", "LAMAE (energy)".
     seed : int
     n_id, n_ood : int
         Numbers of test images.
@@ -115,11 +116,15 @@ def run_cells(
 def evaluate(detector: Detector, scenario: Scenario, seed: int) -> Cell:
     """Score all test sets of a scenario with a fitted detector."""
     sets = {"id": scenario.test, **scenario.ood}
-    scores = {detector.title: {name: detector.score(part.images) for name, part in sets.items()}}
+    by_set = {name: detector.scores(part.images) for name, part in sets.items()}
+    default, *others = detector.score_kinds
+    scores = {detector.title: {name: kinds[default] for name, kinds in by_set.items()}}
     if isinstance(detector, ReconstructionDetector):
         scores[f"{detector.title}+"] = {
-            name: complexity_normalized(scores[detector.title][name], part.images) for name, part in sets.items()
+            name: complexity_normalized(kinds[default], sets[name].images) for name, kinds in by_set.items()
         }
+    for kind in others:
+        scores[f"{detector.title} ({kind})"] = {name: kinds[kind] for name, kinds in by_set.items()}
     results = []
     for title, of_set in scores.items():
         for ood in scenario.ood:

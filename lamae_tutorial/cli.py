@@ -121,8 +121,12 @@ def _run(options: argparse.Namespace) -> None:
         verbose=True,
     ):
         cells.append(cell)
-        auroc = ", ".join(f"{result.detector} on {result.ood} {100 * result.auroc:.1f}" for result in cell.results)
-        print(f"seed {cell.seed}, AUROC: {auroc}", file=sys.stderr, flush=True)
+        auroc = ", ".join(
+            f"{result.ood} {100 * result.auroc:.1f}"
+            for result in cell.results
+            if result.detector == cell.detector.title
+        )
+        print(f"seed {cell.seed}, {cell.detector.title}, AUROC: {auroc}", file=sys.stderr, flush=True)
     print(report.results_table([result for cell in cells for result in cell.results]))
     if options.out is not None:
         figure = plots.run_figure([cell for cell in cells if cell.seed == 0])

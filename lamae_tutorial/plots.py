@@ -27,16 +27,21 @@ def show_image(axes: Axes, image: Tensor | NDArray[np.generic], title: str = "")
     axes.set_title(title, fontsize="small")
 
 
-def image_grid(figure: Figure | SubFigure, rows: Mapping[str, Tensor]) -> None:
-    """Draw a row of images for each entry, its name at the left: uint8 or float tensors (N, C, H, W)."""
-    columns = max(len(images) for images in rows.values())
-    grid = figure.subplots(len(rows), columns, squeeze=False)
+def image_grid(figure: Figure | SubFigure, rows: Mapping[str, Tensor], columns: Sequence[str] = ()) -> None:
+    """Draw a row of images for each entry, its name at the left: uint8 or float tensors (N, C, H, W).
+
+    `columns` are written over the first row.
+    """
+    grid = figure.subplots(len(rows), max(len(images) for images in rows.values()), squeeze=False)
     for line, (name, images) in zip(grid, rows.items(), strict=True):
         for axes in line:
             axes.set_axis_off()
         for axes, image in zip(line, images, strict=False):
             show_image(axes, image)
         line[0].text(-0.15, 0.5, name, transform=line[0].transAxes, ha="right", va="center")
+    for axes, title in zip(grid[0], columns, strict=False):
+        axes.set_title(title, fontsize="small")
+    figure.subplots_adjust(left=0.25, right=0.98, bottom=0.03, top=0.92 if columns else 0.97, wspace=0.06, hspace=0.08)
 
 
 def score_densities(axes: Axes, id_scores: NDArray[np.float64], ood: Mapping[str, NDArray[np.float64]]) -> None:
@@ -90,7 +95,6 @@ def run_figure(cells: Sequence[Cell], images_a_set: int = 8) -> Figure:
     figure = Figure(figsize=(9, sum(heights)), facecolor="white")
     upper, lower = figure.subfigures(2, 1, height_ratios=heights)
     image_grid(upper, rows)
-    upper.subplots_adjust(left=0.3, right=0.98, bottom=0.03, top=0.97, wspace=0.05, hspace=0.08)
     grid = lower.subplots(density_rows, columns, squeeze=False).flatten()
     for axes in grid[len(scores) :]:
         axes.set_axis_off()

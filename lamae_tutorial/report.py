@@ -36,7 +36,7 @@ class Row:
 
 
 def aggregate(results: Sequence[Result]) -> list[Row]:
-    """One row for each pair of sets and detector, in the order in which they first occur."""
+    """One row for each OoD set and detector, set by set."""
     groups: dict[tuple[str, str, str], list[Result]] = {}
     for result in results:
         groups.setdefault((result.id, result.ood, result.detector), []).append(result)
@@ -57,17 +57,25 @@ def aggregate(results: Sequence[Result]) -> list[Row]:
                 paper=reported(id_name, ood, detector),
             )
         )
-    return sorted(rows, key=lambda row: list(dict.fromkeys(r.ood for r in rows)).index(row.ood))
+    sets = list(dict.fromkeys(row.ood for row in rows))
+    return sorted(rows, key=lambda row: sets.index(row.ood))
 
 
 def results_table(results: Sequence[Result]) -> str:
-    """Results over seeds in percent, mean ± standard deviation, beside the paper's AUROC where it has one."""
-    header = ["ID", "OoD", "detector", "seeds", "AUROC", "AUPRC (OoD)", "FPR95", "paper's AUROC"]
-    lines = []
-    for row in aggregate(results):
-        numbers = [_percent(row.mean[metric], row.std[metric]) for metric in METRICS]
-        paper = "-" if row.paper is None else _percent(row.paper.auroc_mean, row.paper.auroc_std)
-        lines.append([row.id, row.ood, row.detector, str(row.n), *numbers, paper])
+    """Results of one scenario in percent, mean ± standard deviation over seeds.
+
+    The paper's AUROC stands beside them if it has any of these rows.
+    """
+    rows = aggregate(results)
+    header = ["OoD", "detector", "seeds", "AUROC", "AUPRC (OoD)", "FPR95"]
+    lines = [
+        [row.ood, row.detector, str(row.n), *(_percent(row.mean[metric], row.std[metric]) for metric in METRICS)]
+        for row in rows
+    ]
+    if any(row.paper for row in rows):
+        header.append("paper's AUROC")
+        for line, row in zip(lines, rows, strict=True):
+            line.append("-" if row.paper is None else _percent(row.paper.auroc_mean, row.paper.auroc_std))
     return text_table(header, lines)
 
 

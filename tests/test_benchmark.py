@@ -27,10 +27,12 @@ def cells() -> list[Cell]:
 
 def test_a_cell_holds_plain_and_normalised_scores(cells: list[Cell]) -> None:
     assert [(cell.seed, *cell.scores) for cell in cells] == [
-        (0, "AE", "AE+"),
-        (0, "LAMAE", "LAMAE+"),
-        (1, "AE", "AE+"),
-        (1, "LAMAE", "LAMAE+"),
+        (seed, *titles)
+        for seed in (0, 1)
+        for titles in (
+            ("AE", "AE+", "AE (cosine)"),
+            ("LAMAE", "LAMAE+", "LAMAE (cosine)", "LAMAE (energy)", "LAMAE (msp)"),
+        )
     ]
     cell = cells[1]
     ood = cell.scenario.ood["digits-1"].images
@@ -38,6 +40,7 @@ def test_a_cell_holds_plain_and_normalised_scores(cells: list[Cell]) -> None:
     np.testing.assert_array_equal(
         cell.scores["LAMAE+"]["digits-1"], complexity_normalized(cell.detector.score(ood), ood)
     )
+    np.testing.assert_array_equal(cell.scores["LAMAE (msp)"]["digits-1"], cell.detector.score(ood, "msp"))
     result = cell.results[1]
     metrics = summary(cell.scores["LAMAE+"]["id"], cell.scores["LAMAE+"]["digits-1"])
     assert (result.detector, result.ood, result.seed, result.n_ood) == ("LAMAE+", "digits-1", 0, 182)
@@ -70,7 +73,7 @@ def test_a_run_is_written_with_its_provenance(cells: list[Cell], tmp_path: Path)
     assert source["versions"]["torch"] == torch.__version__.split("+")[0] and source["device"].startswith("cpu")
     with np.load(folder / "scores.npz") as scores:
         np.testing.assert_array_equal(scores["seed1/LAMAE+/id"], cells[3].scores["LAMAE+"]["id"])
-        assert len(scores.files) == 2 * 4 * 2
+        assert len(scores.files) == 2 * (3 + 5) * 2
 
 
 def test_the_commit_is_the_checkouts(tmp_path: Path) -> None:
