@@ -91,7 +91,6 @@ def run_cells(
     *,
     epochs: int,
     device: str = "auto",
-    verbose: bool = False,
 ) -> Iterator[Cell]:
     """Train and evaluate each detector for each seed, yielding a cell as soon as it is finished.
 
@@ -102,13 +101,13 @@ def run_cells(
     detectors : sequence of str
         Keys of `DETECTORS`.
     seeds : sequence of int
-    epochs, device, verbose
+    epochs, device
         See :class:`lamae_tutorial.Detector`.
     """
     for seed in seeds:
         scenario = scenario_of_seed(seed)
         for name in detectors:
-            detector = DETECTORS[name](epochs=epochs, random_state=seed, device=device, verbose=verbose)
+            detector = DETECTORS[name](epochs=epochs, random_state=seed, device=device)
             detector.fit(scenario.train.images, scenario.train.labels, scenario.validation)
             yield evaluate(detector, scenario, seed)
 

@@ -118,7 +118,6 @@ def _run(options: argparse.Namespace) -> None:
         range(options.seeds),
         epochs=options.epochs,
         device=options.device,
-        verbose=True,
     ):
         cells.append(cell)
         auroc = ", ".join(

@@ -1,8 +1,10 @@
 """Ours beside the papers': means and deviations over seeds, as a table of text."""
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -35,6 +37,24 @@ class Row:
     paper: Reported | None
 
 
+def read_results(files: Iterable[Path]) -> list[Result]:
+    """The results in `results.json` files written by `lamae run --out`.
+
+    Raises
+    ------
+    ValueError
+        A file is no such file; it is named.
+    """
+    results = []
+    for path in files:
+        try:
+            for record in json.loads(path.read_text(encoding="utf-8")):
+                results += [Result(**values) for values in record["results"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: not the results of a run: {error}") from error
+    return results
+
+
 def aggregate(results: Sequence[Result]) -> list[Row]:
     """One row for each OoD set and detector, set by set."""
     groups: dict[tuple[str, str, str], list[Result]] = {}
@@ -62,7 +82,7 @@ def aggregate(results: Sequence[Result]) -> list[Row]:
 
 
 def results_table(results: Sequence[Result]) -> str:
-    """Results of one scenario in percent, mean ± standard deviation over seeds.
+    """Results with one ID set in percent, mean ± standard deviation over seeds.
 
     The paper's AUROC stands beside them if it has any of these rows.
     """

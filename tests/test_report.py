@@ -1,11 +1,14 @@
 """Means and deviations beside the papers' numbers."""
 
+import json
 import math
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
 from lamae_tutorial.benchmark import Result
-from lamae_tutorial.report import aggregate, results_table, text_table
+from lamae_tutorial.report import aggregate, read_results, results_table, text_table
 from lamae_tutorial.reported import Reported, reported, reported_complexity
 
 
@@ -38,6 +41,16 @@ def test_table() -> None:
     assert cells[4][-1] == "-"
     assert "paper" not in results_table(RESULTS[3:])
     assert len({len(line) for line in lines}) == 1
+
+
+def test_results_are_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([{"results": [asdict(result) for result in RESULTS]}]))
+    assert read_results([path]) == RESULTS
+    for damaged in ("{", "[{}]", '[{"results": [{"auroc": 1}]}]'):
+        path.write_text(damaged)
+        with pytest.raises(ValueError, match=r"results\.json: not the results of a run"):
+            read_results([path])
 
 
 def test_text_table() -> None:

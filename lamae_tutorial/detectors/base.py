@@ -57,7 +57,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     device : str
         "auto" (a CUDA device if there is one, else the CPU) or a PyTorch device name.
     verbose : bool
-        Show a progress bar if the output is a terminal.
+        Show a progress bar, if the output is a terminal.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     patience: int = 20
     random_state: int | None = None
     device: str = "auto"
-    verbose: bool = False
+    verbose: bool = True
 
     @abstractmethod
     def build_network(self, image_shape: ImageShape, num_classes: int) -> nn.Module:

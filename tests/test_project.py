@@ -1,0 +1,95 @@
+"""The project's own files agree with each other."""
+
+import re
+import subprocess
+import sys
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import yaml
+
+import lamae_tutorial
+from lamae_tutorial.report import read_results, results_table
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def pinned() -> dict[str, str]:
+    lines = [line.split(";")[0].strip() for line in text("constraints.txt").splitlines()]
+    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+
+
+def test_version_stands_in_one_place_and_is_cited() -> None:
+    assert PROJECT["dynamic"] == ["version"]
+    assert yaml.safe_load(text("CITATION.cff"))["version"] == lamae_tutorial.__version__
+    assert f"## {lamae_tutorial.__version__}" in text("CHANGELOG.md")
+
+
+def test_environment_yml_installs_what_pyproject_says() -> None:
+    dependencies = yaml.safe_load(text("environment.yml"))["dependencies"]
+    (pip,) = [entry["pip"] for entry in dependencies if isinstance(entry, dict)]
+    assert pip == ["--constraint constraints.txt", "--editable .[book,test]"]
+    assert {"book", "test"} <= set(PROJECT["optional-dependencies"])
+    (python,) = [entry for entry in dependencies if str(entry).startswith("python ")]
+    assert python.startswith(f"python {PROJECT['requires-python']},")
+
+
+def test_every_dependency_is_pinned_and_none_capped() -> None:
+    versions = pinned()
+    wanted = [*PROJECT["dependencies"], *chain(*PROJECT["optional-dependencies"].values())]
+    for requirement in wanted:
+        name, operator = re.fullmatch(r"([\w.-]+)(>=|==)[\w.]+", requirement).groups()
+        assert name in versions, f"{name} is not in constraints.txt"
+        assert operator == ">=" or name == "jupyter-book"
+
+
+def test_book_configuration_has_both_names() -> None:
+    for name in ("_config.yml", "_toc.yml"):
+        assert (ROOT / name).is_symlink()
+        assert (ROOT / name).resolve() == ROOT / "book" / name
+
+
+def test_the_projects_address_stands_in_one_place() -> None:
+    address = yaml.safe_load(text("book/_config.yml"))["repository"]["url"].removeprefix("https://")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    files = [name for name in listed.split("\0") if name and (ROOT / name).is_file() and not (ROOT / name).is_symlink()]
+    if not files:
+        pytest.skip("not a git checkout")
+    assert [name for name in files if address in (ROOT / name).read_text(errors="ignore")] == ["book/_config.yml"]
+
+
+def test_readme_ci_and_workflows_call_the_same_targets() -> None:
+    for name in ("README.md", ".ci/run"):
+        assert re.search(r"^(    )?make book$", text(name), re.M), name
+        assert re.search(r"^(    )?make test$", text(name), re.M), name
+    assert "make test" in text(".github/workflows/tests.yml")
+    assert "make book" in text(".github/workflows/book.yml")
+    assert "make colab" in text(".github/workflows/colab.yml")
+    tested = yaml.safe_load(text(".github/workflows/tests.yml"))["jobs"]["test"]["strategy"]["matrix"]["python"]
+    assert tested == ["3.10", "3.11", "3.12", "3.13"]
+
+
+def test_readme_shows_the_committed_records() -> None:
+    results = read_results(sorted((ROOT / "book/results/mnist-20-epochs").glob("*.json")))
+    shown = [result for result in results if result.detector in ("AE", "AE+", "LAMAE", "LAMAE+")]
+    assert len(shown) == 16
+    assert results_table(shown) in text("README.md")
+
+
+def test_public_names_are_importable_documented_and_typed() -> None:
+    assert (ROOT / "lamae_tutorial/py.typed").exists()
+    for name in lamae_tutorial.__all__:
+        public = getattr(lamae_tutorial, name)
+        if callable(public):
+            assert public.__doc__, name
