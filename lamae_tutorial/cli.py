@@ -14,7 +14,8 @@ _DEFAULT_DETECTORS = "autoencoder,lamae"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code.
 
-    0; 2 for bad arguments, data that are not there and folders that cannot be written; 1 for what fails on the way.
+    0; 2 for bad arguments, data that are not there and folders that cannot be written; 1 for what fails on the way;
+    130 when stopped by Ctrl-C.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -26,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, FloatingPointError) as error:
         print(f"lamae {options.name}: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"lamae {options.name}: stopped", file=sys.stderr)
+        return 130
     return 0
 
 

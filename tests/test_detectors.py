@@ -213,7 +213,7 @@ def test_a_failed_save_leaves_the_old_one_whole(bars: Bars, tmp_path: Path, monk
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lamae_tutorial.detectors.base.save_file", full)
+    monkeypatch.setattr("lamae_tutorial.detectors.storage.save_file", full)
     with pytest.raises(OSError, match="No space"):
         detector.save(folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

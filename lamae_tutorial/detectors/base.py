@@ -6,9 +6,7 @@ read in `fit`. A subclass writes three hooks (`build_network`, `loss`, `score_ba
 in `training.py`.
 """
 
-import json
 import os
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,8 +16,6 @@ from typing import ClassVar, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -32,9 +28,7 @@ Labels = Tensor | NDArray[np.generic] | list[int]
 Self = TypeVar("Self", bound="Detector")
 Result = TypeVar("Result")
 
-FORMAT = 1  # of a saved detector's folder
 ACCEPTED_SHARE = 0.95  # of the ID validation images, by the threshold that `predict` uses
-_FILES = {"config.json", "model.safetensors"}
 _SCORE_BATCH = 1024
 
 
@@ -239,98 +233,17 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             return [function(as_float(batch.to(device))) for batch in tensor.split(_SCORE_BATCH)]
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write the detector to a folder: `config.json` and `model.safetensors`, whole or not at all.
+        """Write the detector to a folder: see :func:`lamae_tutorial.detectors.storage.save`."""
+        from lamae_tutorial.detectors import storage
 
-        Parameters
-        ----------
-        folder : path
-            New or empty, or a detector saved before, which is replaced.
-
-        Returns
-        -------
-        pathlib.Path
-            The folder.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-        FileExistsError
-            There is something else of that name.
-        """
-        check_is_fitted(self, "network_")
-        target = Path(folder)
-        if target.exists() and (not target.is_dir() or {entry.name for entry in target.iterdir()} - _FILES):
-            raise FileExistsError(f"{target} exists and is not a saved detector; name another folder")
-        config = {
-            "format": FORMAT,
-            "detector": type(self).__name__,
-            "parameters": self.get_params(),
-            "image_shape": self.image_shape_,
-            "num_classes": self.num_classes_,
-            "seed": self.seed_,
-            "threshold": self.threshold_,
-            "history": self.history_,
-        }
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as work:
-            new, old = Path(work) / "new", Path(work) / "old"
-            new.mkdir()
-            (new / "config.json").write_text(json.dumps(config, indent=1) + "\n")
-            state = {name: value.cpu().contiguous() for name, value in self.network_.state_dict().items()}
-            save_file(state, new / "model.safetensors")
-            if target.exists():
-                target.rename(old)
-            new.rename(target)
-        return target
+        return storage.save(self, folder)
 
     @classmethod
     def load(cls: type[Self], folder: str | os.PathLike[str], device: str = "auto") -> Self:
-        """Read a detector written by :meth:`save`. Nothing in the folder is executed or unpickled.
+        """Read a detector of this class: see :func:`lamae_tutorial.detectors.storage.load`."""
+        from lamae_tutorial.detectors import storage
 
-        Parameters
-        ----------
-        folder : path
-        device : str
-            Where the network is put, see the class.
-
-        Returns
-        -------
-        Detector
-            Of the class that was saved, which must be `cls` or a subclass of it.
-
-        Raises
-        ------
-        FileNotFoundError
-            No such folder.
-        ValueError
-            The folder is damaged, foreign or of a newer version.
-        """
-        from lamae_tutorial.detectors import DETECTORS
-
-        source = Path(folder)
-        if not source.is_dir():
-            raise FileNotFoundError(f"{source} is not a folder; a saved detector is one, with {sorted(_FILES)}")
-        try:
-            config = json.loads((source / "config.json").read_text())
-            if config["format"] > FORMAT:
-                raise ValueError(f"format {config['format']} is newer than this version reads ({FORMAT}); upgrade")
-            kinds = {kind.__name__: kind for kind in DETECTORS.values() if issubclass(kind, cls)}
-            if config["detector"] not in kinds:
-                raise ValueError(f"holds a {config['detector']!r}; expected one of {', '.join(kinds)}")
-            detector = kinds[config["detector"]](**{**config["parameters"], "device": device})
-            channels, height, width = (int(size) for size in config["image_shape"])
-            detector.image_shape_ = (channels, height, width)
-            detector.num_classes_ = int(config["num_classes"])
-            detector.seed_ = int(config["seed"])
-            detector.threshold_ = float(config["threshold"])
-            detector.history_ = list(config["history"])
-            with torch.random.fork_rng(devices=[]):
-                network = detector.build_network(detector.image_shape_, detector.num_classes_)
-            network.load_state_dict(load_file(source / "model.safetensors"))
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            raise ValueError(f"{source}: not a saved detector, or a damaged one: {error}") from error
-        detector.network_ = network.to(resolve_device(device)).to(memory_format=torch.channels_last).eval()
-        return detector
+        return storage.load(folder, cls, device)
 
     def _check_labels(self, labels: Labels | None, n: int, num_classes: int | None = None) -> Tensor | None:
         """Labels as int64 tensor (n,), or None for a detector that uses none."""
