@@ -11,7 +11,9 @@ from .detectors import DETECTORS as DETECTORS
 from .detectors.autoencoder import AutoEncoder as AutoEncoder
 from .detectors.base import Detector as Detector
 from .detectors.lamae import LAMAE as LAMAE
+from .detectors.memae import MemAE as MemAE
 from .memory import LabelAssistedMemory as LabelAssistedMemory
+from .memory import MemoryBank as MemoryBank
 from .metrics import Summary as Summary
 from .metrics import auprc as auprc
 from .metrics import auroc as auroc

@@ -1,5 +1,6 @@
 """The memory between encoder and decoder: prototypes of the in-distribution data that are read by attention.
 
+MemoryBank is that of MemAE (Gong et al. 2019, Sections 3.3 and 3.4): one memory for all classes, made sparse.
 LabelAssistedMemory is the module LA-M of the LAMAE paper (Zhang et al. 2021, Section 3.1.2, Eqn 1), together with
 the form found in the authors' notebook, which differs in three points (see `variant`).
 """
@@ -12,6 +13,74 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Variant = Literal["paper", "notebook"]
+
+
+class MemoryBank(nn.Module):
+    """Memory slots that are read by cosine, softmax, hard shrinkage and L1 renormalisation.
+
+    Parameters
+    ----------
+    num_slots : int
+        N, the number of slots.
+    latent_dim : int
+        C, the length of a slot.
+    shrink_threshold : float or str
+        Weights up to this one become 0: a number in [0, 1), or a multiple of 1/N as text, "1/N" or "2.5/N". Cosine
+        weights lie near 1/N, so that "3/N", the upper end of the range MemAE's paper gives, empties most rows.
+    temperature : float
+        The similarity is divided by it before the softmax; 1 in the paper. Lower is sparser.
+
+    Attributes
+    ----------
+    slots : torch.nn.Parameter, float32 (num_slots, latent_dim)
+        The memory M, drawn from N(0, 1).
+    """
+
+    def __init__(
+        self, num_slots: int, latent_dim: int, shrink_threshold: float | str = "1/N", temperature: float = 1.0
+    ) -> None:
+        super().__init__()
+        if num_slots < 1:
+            raise ValueError(f"a memory needs at least one slot; got {num_slots}")
+        if not temperature > 0:
+            raise ValueError(f"temperature must be > 0; got {temperature}")
+        self.threshold = _threshold(shrink_threshold, num_slots)
+        self.temperature = temperature
+        self.slots = nn.Parameter(torch.randn(num_slots, latent_dim))
+
+    def forward(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Read the memory.
+
+        Parameters
+        ----------
+        latent : float tensor (B, latent_dim)
+            z, the encoder's output.
+
+        Returns
+        -------
+        read : float tensor (B, latent_dim)
+            z-hat, the weighted sum of the slots; 0 for a row in which no weight exceeds the threshold.
+        weights : float tensor (B, num_slots)
+            w, >= 0; each row sums to 1, or to 0 if no weight exceeds the threshold.
+        """
+        similarity = F.normalize(latent, dim=-1) @ F.normalize(self.slots, dim=-1).T  # d(z, m_i) (B, N)
+        weights = (similarity / self.temperature).softmax(-1)
+        above = weights - self.threshold
+        # Hard shrinkage in the continuous form of MemAE's Eqn (7); the tiny number keeps 0 / 0 from being a NaN.
+        weights = above.relu() * weights / (above.abs() + 1e-12)
+        weights = F.normalize(weights, p=1, dim=-1)
+        return weights @ self.slots, weights
+
+
+def _threshold(shrink_threshold: float | str, num_slots: int) -> float:
+    text = str(shrink_threshold)
+    try:
+        threshold = float(text.removesuffix("/N")) / (num_slots if text.endswith("/N") else 1)
+    except ValueError:
+        threshold = -1.0
+    if not 0 <= threshold < 1:
+        raise ValueError(f'shrink_threshold must be a number in [0, 1), or a multiple like "2/N"; got {text!r}')
+    return threshold
 
 
 class LabelAssistedMemory(nn.Module):

@@ -3,5 +3,6 @@
 from lamae_tutorial.detectors.autoencoder import AutoEncoder
 from lamae_tutorial.detectors.base import Detector
 from lamae_tutorial.detectors.lamae import LAMAE
+from lamae_tutorial.detectors.memae import MemAE
 
-DETECTORS: dict[str, type[Detector]] = {"autoencoder": AutoEncoder, "lamae": LAMAE}
+DETECTORS: dict[str, type[Detector]] = {"autoencoder": AutoEncoder, "memae": MemAE, "lamae": LAMAE}
