@@ -70,6 +70,7 @@ def our_epoch(detector: LAMAE, images: torch.Tensor, labels: torch.Tensor) -> fl
     network = detector.build_network((1, 28, 28), 10)
     history = train(
         network,
+        detector.parameter_groups(network),
         detector.loss,
         images,
         labels,

@@ -10,8 +10,11 @@ from .datasets import noise_images as noise_images
 from .detectors import DETECTORS as DETECTORS
 from .detectors.autoencoder import AutoEncoder as AutoEncoder
 from .detectors.base import Detector as Detector
+from .detectors.godin import GODIN as GODIN
 from .detectors.lamae import LAMAE as LAMAE
 from .detectors.memae import MemAE as MemAE
+from .detectors.ssvae import SSVAE as SSVAE
+from .detectors.vae import VAE as VAE
 from .memory import LabelAssistedMemory as LabelAssistedMemory
 from .memory import MemoryBank as MemoryBank
 from .metrics import Summary as Summary

@@ -35,8 +35,8 @@ class Unflatten(nn.Module):
         return vectors.view(-1, height, width, channels).permute(0, 3, 1, 2)
 
 
-class ConvEncoder(nn.Module):
-    """Images to latent vectors, f_e of the LAMAE paper.
+class ConvFeatures(nn.Module):
+    """The convolutions of an encoder: images to vectors of the length `size`.
 
     Parameters
     ----------
@@ -44,16 +44,9 @@ class ConvEncoder(nn.Module):
         Channels, height and width of one image.
     channels : sequence of int
         Output channels of the convolutions, each with stride 2.
-    latent_dim : int
-        Length C of the latent vector z, which is normalised over the batch but not rectified.
     """
 
-    def __init__(
-        self,
-        image_shape: ImageShape,
-        channels: Sequence[int] = (16, 32, 64),
-        latent_dim: int = 32,
-    ) -> None:
+    def __init__(self, image_shape: ImageShape, channels: Sequence[int] = (16, 32, 64)) -> None:
         super().__init__()
         previous, height, width = image_shape
         layers: list[nn.Module] = []
@@ -64,9 +57,31 @@ class ConvEncoder(nn.Module):
                 nn.ReLU(inplace=True),
             ]
             previous, height, width = width_out, _halved(height), _halved(width)
-        size = previous * height * width
-        layers += [Flatten(), nn.Linear(size, latent_dim, bias=False), nn.BatchNorm1d(latent_dim)]
-        self.layers = nn.Sequential(*layers)
+        self.size = previous * height * width
+        self.layers = nn.Sequential(*layers, Flatten())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float images (B, C, H, W) in [0, 1] to features (B, size)."""
+        return self.layers(images)
+
+
+class ConvEncoder(nn.Module):
+    """Images to latent vectors, f_e of the LAMAE paper.
+
+    Parameters
+    ----------
+    image_shape, channels
+        See :class:`ConvFeatures`.
+    latent_dim : int
+        Length C of the latent vector z, which is normalised over the batch but not rectified.
+    """
+
+    def __init__(self, image_shape: ImageShape, channels: Sequence[int] = (16, 32, 64), latent_dim: int = 32) -> None:
+        super().__init__()
+        features = ConvFeatures(image_shape, channels)
+        self.layers = nn.Sequential(
+            features, nn.Linear(features.size, latent_dim, bias=False), nn.BatchNorm1d(latent_dim)
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Float images (B, C, H, W) in [0, 1] to latents (B, latent_dim)."""
@@ -74,9 +89,14 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """Latent vectors to images in [0, 1], f_d of the LAMAE paper: the encoder mirrored.
+    """Latent vectors to images, f_d of the LAMAE paper: the encoder mirrored.
 
-    Parameters are those of :class:`ConvEncoder`; `channels` is given in the encoder's order.
+    Parameters
+    ----------
+    image_shape, channels, latent_dim
+        Those of :class:`ConvEncoder`; `channels` is given in the encoder's order.
+    sigmoid : bool
+        Bring the output to [0, 1].
     """
 
     def __init__(
@@ -84,6 +104,7 @@ class ConvDecoder(nn.Module):
         image_shape: ImageShape,
         channels: Sequence[int] = (16, 32, 64),
         latent_dim: int = 32,
+        sigmoid: bool = True,
     ) -> None:
         super().__init__()
         image_channels, height, width = image_shape
@@ -108,12 +129,38 @@ class ConvDecoder(nn.Module):
                     widths[level], widths[level - 1], 3, stride=2, padding=1, output_padding=padding, bias=last
                 )
             )
-            layers += [nn.Sigmoid()] if last else [nn.BatchNorm2d(widths[level - 1]), nn.ReLU(inplace=True)]
+            if not last:
+                layers += [nn.BatchNorm2d(widths[level - 1]), nn.ReLU(inplace=True)]
+        if sigmoid:
+            layers.append(nn.Sigmoid())
         self.layers = nn.Sequential(*layers)
 
     def forward(self, latent: Tensor) -> Tensor:
-        """Latents (B, latent_dim) to float images (B, C, H, W) in [0, 1]."""
+        """Latents (B, latent_dim) to float images (B, C, H, W)."""
         return self.layers(latent)
+
+
+def resnet34_features(image_channels: int) -> tuple[nn.Module, int]:
+    """ResNet-34 without its classification layer, for images of about 32 x 32.
+
+    The first convolution has kernel 3 and stride 1, and there is no max pooling, as is usual for CIFAR-10. No weights
+    are loaded.
+
+    Returns
+    -------
+    network : torch.nn.Module
+        Maps images (B, image_channels, H, W) to features (B, 512).
+    size : int
+        512.
+    """
+    from torchvision.models import resnet34
+
+    network = resnet34(weights=None)
+    network.conv1 = nn.Conv2d(image_channels, 64, 3, padding=1, bias=False)
+    network.maxpool = nn.Identity()
+    size = network.fc.in_features
+    network.fc = nn.Identity()
+    return network, size
 
 
 def classifier(latent_dim: int, num_classes: int, hidden: Sequence[int] = ()) -> nn.Sequential:

@@ -20,6 +20,7 @@ _EVALUATION_BATCH = 1024
 
 def train(
     network: nn.Module,
+    parameter_groups: list[dict[str, Any]],
     loss: Loss,
     images: Tensor,
     labels: Tensor | None,
@@ -42,6 +43,8 @@ def train(
     ----------
     network : torch.nn.Module
         Changed in place and moved to `device`.
+    parameter_groups : list of dict
+        Its parameters as :class:`torch.optim.Adam` takes them.
     loss, selection_loss : callable (network, float images (B, C, H, W), labels (B,) or None) -> scalar tensor
         The mean loss of a batch: what is minimised, and what the best epoch is chosen by on the validation images.
     images, validation_images : uint8 or float tensor (N, C, H, W)
@@ -69,7 +72,7 @@ def train(
     network.to(device).to(memory_format=torch.channels_last)
     images, labels = _moved(images, labels, device)
     validation = _moved(validation_images, validation_labels, device)
-    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, fused=True)
+    optimizer = torch.optim.Adam(parameter_groups, lr=learning_rate, fused=True)
     generator = torch.Generator().manual_seed(seed)
     history: list[dict[str, Any]] = []
     best: dict[str, Tensor] = {}

@@ -31,7 +31,7 @@ def no_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def bars() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """An easy task: 8x8 images with a bright row (class 0), column (1) or border (2); OoD: a bright diagonal band."""
+    """An easy task: 8x8 images with a bright row (class 0), column (1) or border (2); OoD: both diagonals."""
     generator = torch.Generator().manual_seed(0)
 
     def noisy(patterns: torch.Tensor) -> torch.Tensor:
@@ -49,8 +49,8 @@ def bars() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
             image[0, :, at] = 1
         else:
             image[0, [0, 7]] = image[0, :, [0, 7]] = 1
-    diagonal = torch.eye(8, dtype=torch.int64).expand(60, 1, 8, 8)
-    return noisy(images), labels, noisy(diagonal)
+    diagonal = torch.eye(8, dtype=torch.int64)
+    return noisy(images), labels, noisy((diagonal | diagonal.flip(0)).expand(60, 1, 8, 8))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -74,7 +74,7 @@ def test_bad_sizes_are_refused() -> None:
         MemoryBank(5, 3, temperature=0)
 
 
-def test_detects_the_diagonal_with_few_slots(bars) -> None:
+def test_detects_the_diagonals_with_few_slots(bars) -> None:
     images, _, ood = bars
     detector = MemAE(memory_size=12, epochs=25, batch_size=16, random_state=1, device="cpu").fit(images[:180])
     assert auroc(detector.score(images[180:]), detector.score(ood)) > 0.9

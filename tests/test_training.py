@@ -38,6 +38,7 @@ def run(validation_losses: list[float], **changed) -> tuple[nn.Module, list[dict
     network = Offset()
     history = train(
         network,
+        [{"params": [network.offset]}],
         distance,
         images,
         None,

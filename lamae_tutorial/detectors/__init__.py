@@ -2,7 +2,17 @@
 
 from lamae_tutorial.detectors.autoencoder import AutoEncoder
 from lamae_tutorial.detectors.base import Detector
+from lamae_tutorial.detectors.godin import GODIN
 from lamae_tutorial.detectors.lamae import LAMAE
 from lamae_tutorial.detectors.memae import MemAE
+from lamae_tutorial.detectors.ssvae import SSVAE
+from lamae_tutorial.detectors.vae import VAE
 
-DETECTORS: dict[str, type[Detector]] = {"autoencoder": AutoEncoder, "memae": MemAE, "lamae": LAMAE}
+DETECTORS: dict[str, type[Detector]] = {
+    "autoencoder": AutoEncoder,
+    "vae": VAE,
+    "ssvae": SSVAE,
+    "memae": MemAE,
+    "lamae": LAMAE,
+    "godin": GODIN,
+}

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ Labels = Tensor | NDArray[np.generic] | list[int]
 Self = TypeVar("Self", bound="Detector")
 Result = TypeVar("Result")
 
+MISSING = -1  # an image without a label
 ACCEPTED_SHARE = 0.95  # of the ID validation images, by the threshold that `predict` uses
 _SCORE_BATCH = 1024
 
@@ -71,6 +72,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
 
     title: ClassVar[str]  # in tables, as the papers call it
     needs_labels: ClassVar[bool] = False
+    labels_may_be_missing: ClassVar[bool] = False
     score_kinds: ClassVar[tuple[str, ...]]
 
     epochs: int = 20
@@ -97,6 +99,13 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         """What the best epoch is chosen by on the validation images: the loss."""
         return self.loss(network, images, labels)
 
+    def parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:
+        """What Adam gets: one group of all parameters."""
+        return [{"params": list(network.parameters())}]
+
+    def finish(self, network: nn.Module, validation_images: Tensor) -> None:
+        """What is set in the trained network on ID validation images, float (N, C, H, W): nothing."""
+
     def fit(
         self: Self,
         images: Images,
@@ -109,7 +118,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         ----------
         images : uint8 (N, C, H, W), or float in [0, 1]
         labels : int (N,), optional
-            Classes 0..S-1, each with at least one image; needed by the detectors that use them.
+            Classes 0..S-1, each with at least one image; needed by the detectors that use them. -1 is a missing label,
+            for those that allow it.
         validation : ImageSet or pair of images and labels, optional
             In-distribution images that choose the best epoch. By default 10% of `images`, which are then
             not trained on.
@@ -150,6 +160,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             network = self.build_network(image_shape, num_classes)
             history = train(
                 network,
+                self.parameter_groups(network),
                 self.loss,
                 tensor,
                 targets,
@@ -164,6 +175,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
                 description=type(self).__name__,
                 verbose=self.verbose,
             )
+            with torch.no_grad():
+                self.finish(network, as_float(held_back[0].to(device)))
         self.network_ = network
         self.history_ = history
         self.image_shape_ = image_shape
@@ -229,7 +242,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         check_is_fitted(self, "network_")
         tensor = check_images(images, self.image_shape_)
         device = next(self.network_.parameters()).device
-        with torch.inference_mode():
+        with torch.no_grad():
             return [function(as_float(batch.to(device))) for batch in tensor.split(_SCORE_BATCH)]
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
@@ -258,17 +271,22 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
                 f"labels must be {n} whole numbers, one an image; got {tensor.dtype} of shape {tuple(tensor.shape)}"
             )
         low, high = int(tensor.min()), int(tensor.max())
-        if low < 0 or (num_classes is not None and high >= num_classes):
-            expected = ">= 0" if num_classes is None else f"in 0..{num_classes - 1}, the classes of the training images"
+        lowest = MISSING if self.labels_may_be_missing else 0
+        if low < lowest or (num_classes is not None and high >= num_classes):
+            expected = f">= {lowest}"
+            if num_classes is not None:
+                expected = f"in {lowest}..{num_classes - 1}, the classes of the training images"
             raise ValueError(f"{name}: labels must be {expected}; got labels from {low} to {high}")
         return tensor.long().cpu()
 
 
 def _count_classes(labels: Tensor) -> int:
     """S; every class 0..S-1 must occur."""
-    present = torch.unique(labels).tolist()
+    present = torch.unique(labels[labels != MISSING]).tolist()
     if present != list(range(len(present))):
         raise ValueError(f"labels must be 0..S-1 with no class missing; got the classes {present}: renumber them")
     if len(present) < 2:
-        raise ValueError("all labels are alike: a detector that uses labels needs at least two classes")
+        raise ValueError(
+            f"there are labels of {len(present)} classes: a detector that uses labels needs at least two classes"
+        )
     return len(present)

@@ -9,20 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lamae_tutorial.datasets import Images
+from lamae_tutorial.detectors.classifying import ClassifyingDetector, confidence
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector, Reduction, cosine_distance
 from lamae_tutorial.memory import LabelAssistedMemory, Variant
 from lamae_tutorial.networks import ConvDecoder, ConvEncoder, ImageShape, classifier
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class LAMAE(ReconstructionDetector):
+class LAMAE(ClassifyingDetector, ReconstructionDetector):
     """Label-assisted memory autoencoder.
 
     Parameters
@@ -41,12 +38,10 @@ class LAMAE(ReconstructionDetector):
     Other parameters are those of :class:`ReconstructionDetector` and :class:`Detector`. Labels 0..S-1 are needed.
 
     Scores: "error", the squared reconstruction error; "cosine", 1 - cos(image, reconstruction); and two of the
-    classifier alone, which the paper does not report: "energy", -logsumexp of the logits, and "msp", 1 - the largest
-    softmax probability.
+    classifier alone, "energy" and "msp" (:func:`lamae_tutorial.detectors.classifying.confidence`).
     """
 
     title: ClassVar[str] = "LAMAE"
-    needs_labels: ClassVar[bool] = True
     score_kinds: ClassVar[tuple[str, ...]] = ("error", "cosine", "energy", "msp")
 
     variant: Variant = "paper"
@@ -84,18 +79,8 @@ class LAMAE(ReconstructionDetector):
         return {
             "error": self.reconstruction_error(images, reconstructions),
             "cosine": cosine_distance(images, reconstructions),
-            "energy": -logits.logsumexp(1),
-            "msp": 1 - logits.softmax(1).amax(1),
+            **confidence(logits),
         }
-
-    def classify(self, images: Images) -> NDArray[np.int64]:
-        """The predicted in-distribution class of each image, y-hat: int64 (N,) in 0..S-1.
-
-        Parameters
-        ----------
-        images : uint8 (N, C, H, W), or float in [0, 1]
-        """
-        return torch.cat(self.batched(images, lambda batch: self.network_(batch)[1].argmax(1))).cpu().numpy()
 
 
 class LAMAENetwork(nn.Module):

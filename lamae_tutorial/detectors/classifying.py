@@ -1,0 +1,37 @@
+"""What the detectors that contain a classifier have in common."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lamae_tutorial.datasets import Images
+from lamae_tutorial.detectors.base import Detector
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ClassifyingDetector(Detector):
+    """A detector whose network returns the logits of the in-distribution classes second; it needs labels 0..S-1."""
+
+    needs_labels: ClassVar[bool] = True
+
+    def classify(self, images: Images) -> NDArray[np.int64]:
+        """The predicted in-distribution class of each image: int64 (N,) in 0..S-1.
+
+        Parameters
+        ----------
+        images : uint8 (N, C, H, W), or float in [0, 1]
+        """
+        return torch.cat(self.batched(images, lambda batch: self.network_(batch)[1].argmax(1))).cpu().numpy()
+
+
+def confidence(logits: Tensor) -> dict[str, Tensor]:
+    """The classifier's lack of confidence in each image, (B,): higher = more out-of-distribution.
+
+    "energy", -logsumexp of the logits (Liu et al. 2020), and "msp", 1 - the largest softmax probability (Hendrycks and
+    Gimpel 2017). No paper that is reproduced here reports them.
+    """
+    return {"energy": -logits.logsumexp(1), "msp": 1 - logits.softmax(1).amax(1)}

@@ -1,0 +1,120 @@
+"""GODIN: generalised ODIN (Hsu et al. 2020), the LAMAE paper's rival that rebuilds nothing.
+
+The logits of a classifier are divided: f_i(x) = h_i(x) / g(x), in which h stands for class and domain together and g
+for the domain alone. Detection takes h (or g) by itself. Images are moved a little in the direction that raises the
+score; how far is chosen on in-distribution validation images.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lamae_tutorial.detectors.classifying import ClassifyingDetector
+from lamae_tutorial.networks import ConvEncoder, ImageShape, resnet34_features
+
+Similarity = Literal["cosine", "inner", "euclid"]
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class GODIN(ClassifyingDetector):
+    """Generalised ODIN.
+
+    Parameters
+    ----------
+    similarity : {"cosine", "inner", "euclid"}
+        h_i(x): cosine of features and class weights, their inner product, or minus their squared distance.
+    backbone : {"conv", "resnet34"} or None
+        "conv": LAMAE's encoder, which the LAMAE paper takes for 28 x 28 images; "resnet34" for CIFAR-10. None
+        chooses by the images: "resnet34" for colour.
+    latent_dim : int
+        Length of the features of "conv".
+    channels : sequence of int
+        Of "conv", see :class:`lamae_tutorial.detectors.reconstruction.ReconstructionDetector`.
+    weight_decay : float
+        Of all weights but those of h, which the paper exempts.
+    perturbations : sequence of float
+        Sizes of the step to choose from, as a share of the range [0, 1]. The one that raises the mean score of the
+        validation images most is taken; (0.0,) switches the step off.
+
+    Other parameters are those of :class:`Detector`. Labels 0..S-1 are needed.
+
+    Scores: "h", minus the largest h; "g", minus g; "f", minus the largest logit. Each with the step for h.
+    """
+
+    title: ClassVar[str] = "GODIN"
+    score_kinds: ClassVar[tuple[str, ...]] = ("h", "g", "f")
+
+    similarity: Similarity = "cosine"
+    backbone: Literal["conv", "resnet34"] | None = None
+    latent_dim: int = 32
+    channels: Sequence[int] = (16, 32, 64)
+    weight_decay: float = 5e-4
+    perturbations: Sequence[float] = (0.0, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08)
+
+    def build_network(self, image_shape: ImageShape, num_classes: int) -> nn.Module:
+        if self.similarity not in get_args(Similarity):
+            raise ValueError(f"similarity must be one of {', '.join(get_args(Similarity))}; got {self.similarity!r}")
+        backbone = self.backbone or ("resnet34" if image_shape[0] == 3 else "conv")
+        if backbone == "resnet34":
+            features, size = resnet34_features(image_shape[0])
+        elif backbone == "conv":
+            features, size = ConvEncoder(image_shape, self.channels, self.latent_dim), self.latent_dim
+        else:
+            raise ValueError(f'backbone must be "conv", "resnet34" or None; got {backbone!r}')
+        return GODINNetwork(features, size, num_classes, self.similarity)
+
+    def parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:
+        assert isinstance(network, GODINNetwork)
+        exempt = set(network.h.parameters())
+        rest = [parameter for parameter in network.parameters() if parameter not in exempt]
+        return [{"params": list(exempt)}, {"params": rest, "weight_decay": self.weight_decay}]
+
+    def loss(self, network: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
+        assert labels is not None  # fit has checked
+        return F.cross_entropy(network(images)[1], labels)
+
+    def finish(self, network: nn.Module, validation_images: Tensor) -> None:
+        """Choose the step on in-distribution validation images (Section 3.2 of the GODIN paper)."""
+        assert isinstance(network, GODINNetwork)
+        gains = []
+        for size in self.perturbations:
+            network.step.fill_(size)
+            gains.append(self.score_batch(network, validation_images)["h"].mean().item())
+        network.step.fill_(self.perturbations[gains.index(min(gains))])
+
+    def score_batch(self, network: nn.Module, images: Tensor) -> dict[str, Tensor]:
+        assert isinstance(network, GODINNetwork)
+        with torch.enable_grad():
+            moved = images.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(network(moved)[2].amax(1).sum(), moved)
+        _, f, h, g = network(images + network.step * gradient.sign())
+        return {"h": -h.amax(1), "g": -g, "f": -f.amax(1)}
+
+
+class GODINNetwork(nn.Module):
+    """Features, and on them h and g."""
+
+    def __init__(self, features: nn.Module, size: int, num_classes: int, similarity: Similarity) -> None:
+        super().__init__()
+        self.features = features
+        self.h = nn.Linear(size, num_classes, bias=similarity == "inner")
+        self.g = nn.Sequential(nn.Linear(size, 1), nn.BatchNorm1d(1), nn.Sigmoid())
+        self.similarity = similarity
+        self.register_buffer("step", torch.zeros(()))
+        self.step: Tensor
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Float images (B, C, H, W) to features (B, size), logits f (B, S), h (B, S) and g (B,) in (0, 1)."""
+        features = self.features(images)
+        if self.similarity == "cosine":
+            h = F.normalize(features, dim=1) @ F.normalize(self.h.weight, dim=1).T
+        elif self.similarity == "inner":
+            h = self.h(features)
+        else:
+            h = -(features[:, None] - self.h.weight).square().mean(2)
+        g = self.g(features)
+        return features, h / g, h, g.squeeze(1)

@@ -1,0 +1,139 @@
+"""Variational autoencoder (Kingma and Welling 2014) with the reconstruction probability of An and Cho (2015).
+
+One training, two scores. "error", VAE(e) in the LAMAE paper's Table 1, is the squared error of the image decoded from
+the posterior's mean. "probability", VAE(p), is minus the expected log likelihood of the image under the decoder, which
+gives a mean *and* a variance for each pixel.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from lamae_tutorial.detectors.classifying import confidence
+from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
+from lamae_tutorial.networks import ConvDecoder, ConvFeatures, ImageShape
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class VariationalDetector(ReconstructionDetector):
+    """What VAE and SSVAE have in common.
+
+    Parameters
+    ----------
+    num_samples : int
+        L, samples of the latent for the score "probability". They are drawn once, in `fit`, and are the same for every
+        image, so that a score depends on its image alone.
+    min_log_variance : float
+        Lower bound of each pixel's log variance. Without one, pixels that are always black have a likelihood
+        without bound, and with a low one the posterior hardly regularises. -1 (a standard deviation of 0.61)
+        reproduces VAE(e) of the LAMAE paper.
+
+    Other parameters are those of :class:`ReconstructionDetector` (`reduction` concerns the score "error" alone: a
+    likelihood is a sum) and :class:`Detector`.
+    """
+
+    score_kinds: ClassVar[tuple[str, ...]] = ("error", "probability")
+
+    num_samples: int = 16
+    min_log_variance: float = -1.0
+
+    def build_variational(self, image_shape: ImageShape, num_classes: int) -> "VariationalNetwork":
+        """The network, with a classifier for `num_classes` > 0."""
+        channels = self.resolve()[0]
+        features = ConvFeatures(image_shape, channels)
+        image_channels, height, width = image_shape
+        return VariationalNetwork(
+            features,
+            nn.Linear(features.size, 2 * self.latent_dim),
+            nn.Linear(features.size, num_classes) if num_classes else None,
+            ConvDecoder((2 * image_channels, height, width), channels, self.latent_dim + num_classes, sigmoid=False),
+            torch.randn(self.num_samples, self.latent_dim),
+            self.min_log_variance,
+        )
+
+    def negative_elbo(self, network: "VariationalNetwork", images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Minus the evidence lower bound of each image, (B,), and the logits, (B, S), if there is a classifier.
+
+        One sample of the latent in training; the posterior's mean in evaluation mode.
+        """
+        mean, log_variance, logits = network.encode(images)
+        noise = torch.randn_like(mean) if network.training else torch.zeros_like(mean)
+        pixels = network.decode(mean + noise * (0.5 * log_variance).exp(), logits)
+        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)  # KL(q(z|x) || N(0, 1))
+        return gaussian_nll(images, *pixels) + divergence, logits
+
+    def score_batch(self, network: nn.Module, images: Tensor) -> dict[str, Tensor]:
+        assert isinstance(network, VariationalNetwork)
+        mean, log_variance, logits = network.encode(images)
+        error = self.reconstruction_error(images, network.decode(mean, logits)[0])
+        deviation = (0.5 * log_variance).exp()
+        nll = [gaussian_nll(images, *network.decode(mean + deviation * noise, logits)) for noise in network.noise]
+        scores = {"error": error, "probability": torch.stack(nll).mean(0)}
+        return scores if logits is None else {**scores, **confidence(logits)}
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class VAE(VariationalDetector):
+    """Variational autoencoder; labels are not used. Parameters: :class:`VariationalDetector`."""
+
+    title: ClassVar[str] = "VAE"
+
+    def build_network(self, image_shape: ImageShape, num_classes: int) -> nn.Module:
+        return self.build_variational(image_shape, 0)
+
+    def loss(self, network: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
+        assert isinstance(network, VariationalNetwork)
+        return self.negative_elbo(network, images)[0].mean()
+
+
+class VariationalNetwork(nn.Module):
+    """Encoder to a Gaussian posterior, decoder to a Gaussian for each pixel, and possibly a classifier.
+
+    With a classifier its softmax is joined to the latent as the decoder's input (SSVAE).
+    """
+
+    def __init__(
+        self,
+        features: nn.Module,
+        posterior: nn.Module,
+        classifier: nn.Module | None,
+        decoder: nn.Module,
+        noise: Tensor,
+        min_log_variance: float,
+    ) -> None:
+        super().__init__()
+        self.features = features
+        self.posterior = posterior
+        self.classifier = classifier
+        self.decoder = decoder
+        self.register_buffer("noise", noise)
+        self.noise: Tensor
+        self.min_log_variance = min_log_variance
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Mean and log variance of the posterior, (B, latent_dim), and logits (B, S) or None."""
+        features = self.features(images)
+        mean, log_variance = self.posterior(features).chunk(2, dim=1)
+        return mean, log_variance.clamp(-10, 10), None if self.classifier is None else self.classifier(features)
+
+    def decode(self, latent: Tensor, logits: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mean in [0, 1] and log variance of each pixel, (B, C, H, W)."""
+        if logits is not None:
+            latent = torch.cat([latent, logits.softmax(1)], dim=1)
+        mean, log_variance = self.decoder(latent).chunk(2, dim=1)
+        lowest = self.min_log_variance
+        return mean.sigmoid(), lowest + nn.functional.softplus(log_variance - lowest)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Float images (B, C, H, W) to reconstructions from the posterior's mean, and logits or None."""
+        mean, _, logits = self.encode(images)
+        return self.decode(mean, logits)[0], logits
+
+
+def gaussian_nll(images: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """-log N(x; mean, variance) of each image, summed over its pixels: (B,), in nats."""
+    each = 0.5 * (math.log(2 * math.pi) + log_variance + (images - mean).square() * (-log_variance).exp())
+    return each.flatten(1).sum(1)
