@@ -61,6 +61,9 @@ def test_reported_numbers() -> None:
     assert reported("mnist", "mnist-9", "LAMAE+") == Reported(0.898, 0.020, 3)  # Table 1 prints 89.7
     assert reported("mnist", "mnist-1", "GODIN") == Reported(0.864, 0.050, 1)
     assert reported("cifar10", "celeba", "MemAE") == Reported(0.700, 0.0, 2)
+    assert reported("mnist", "mnist-1", "VAE") == Reported(0.272, 0.013, 1)
+    assert reported("mnist", "mnist-1", "SSVAE (probability)") == Reported(0.095, 0.006, 1)
+    assert reported("mnist", "mnist-1", "SSVAE") is None
     assert reported("digits", "digits-1", "AE") is None
     mean = sum(reported("mnist", f"mnist-{digit}", "LAMAE+").auroc_mean for digit in range(10)) / 10
     assert round(100 * mean, 1) == 95.7
