@@ -69,7 +69,7 @@ def leave_one_class_out(
     name : str or path
         A data set with labels, see :func:`load_images`.
     held_out_class : int or str
-        The label of the OoD class, or its name.
+        The OoD class: a whole number is its label, a text its name, or its label if no class has that name.
     protocol : {"balanced", "test-only"}
         See the module's description.
     random_state : int
@@ -91,8 +91,8 @@ def leave_one_class_out(
     test = load_images(name, "test", root, download)
     if train.labels is None or test.labels is None:
         raise ValueError(f"{train.name} has no labels, so that no class can be held out")
-    held_out = train.classes.index(held_out_class) if held_out_class in train.classes else held_out_class
-    if not isinstance(held_out, int) or not 0 <= held_out < len(train.classes):
+    held_out = _label(held_out_class, train.classes)
+    if held_out is None:
         raise ValueError(
             f"{train.name} has no class {held_out_class!r}; it has "
             + ", ".join(f"{label} ({label_name})" for label, label_name in enumerate(train.classes))
@@ -202,6 +202,14 @@ def bring_to_shape(images: Tensor, image_shape: ImageShape) -> Tensor:
 def _check_protocol(protocol: str) -> None:
     if protocol not in get_args(Protocol):
         raise ValueError(f"protocol must be one of {', '.join(get_args(Protocol))}; got {protocol!r}")
+
+
+def _label(wanted: int | str, classes: tuple[str, ...]) -> int | None:
+    """The label of a class given by label or name; None if there is no such class."""
+    if wanted in classes:
+        return classes.index(str(wanted))
+    label = int(wanted) if isinstance(wanted, int) or wanted.isdecimal() else -1
+    return label if 0 <= label < len(classes) else None
 
 
 def _ood_split(name: Name) -> str:
