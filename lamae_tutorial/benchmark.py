@@ -25,6 +25,7 @@ from lamae_tutorial.detectors import DETECTORS
 from lamae_tutorial.detectors.base import Detector
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
 from lamae_tutorial.metrics import summary
+from lamae_tutorial.profiles import SETTINGS
 from lamae_tutorial.scenarios import Scenario
 
 TPR = 0.95
@@ -94,6 +95,8 @@ def run_cells(
 ) -> Iterator[Cell]:
     """Train and evaluate each detector for each seed, yielding a cell as soon as it is finished.
 
+    Detectors get what :data:`lamae_tutorial.profiles.SETTINGS` says for the in-distribution set.
+
     Parameters
     ----------
     scenario_of_seed : callable (seed) -> Scenario
@@ -107,7 +110,8 @@ def run_cells(
     for seed in seeds:
         scenario = scenario_of_seed(seed)
         for name in detectors:
-            detector = DETECTORS[name](epochs=epochs, random_state=seed, device=device)
+            settings = SETTINGS.get(scenario.train.name, {}).get(name, {})
+            detector = DETECTORS[name](epochs=epochs, random_state=seed, device=device, **settings)
             detector.fit(scenario.train.images, scenario.train.labels, scenario.validation)
             yield evaluate(detector, scenario, seed)
 

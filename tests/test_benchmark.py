@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lamae_tutorial import benchmark, complexity_normalized, leave_one_class_out, plots, summary
+from lamae_tutorial import ImageSet, Scenario, benchmark, complexity_normalized, leave_one_class_out, plots, summary
 from lamae_tutorial.benchmark import Cell, check_new_folder, run_cells, write_run
 
 
@@ -50,6 +50,19 @@ def test_a_cell_holds_plain_and_normalised_scores(cells: list[Cell]) -> None:
         metrics.auprc_id,
         metrics.fpr_at_tpr,
     )
+
+
+def test_cifar10_has_the_papers_networks() -> None:
+    rng = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (40, 3, 32, 32), generator=rng, dtype=torch.uint8)
+    part = ImageSet("cifar10", images, torch.arange(40) % 10, tuple("abcdefghij"))
+    scenario = Scenario("cifar10", part, part, part, {"noise": ImageSet("noise", images.flip(0))})
+    cells = list(run_cells(lambda seed: scenario, ["memae", "lamae"], [0], epochs=1, device="cpu"))
+    memae, lamae = (cell.detector.network_ for cell in cells)
+    assert memae.memory.slots.shape == (500, 64)
+    assert lamae.memory.slots.shape == (10, 50, 64) and lamae.skip[0].out_features == 16
+    widths = [layer.out_channels for layer in lamae.encoder.modules() if isinstance(layer, torch.nn.Conv2d)]
+    assert widths == [64, 128, 128, 256]
 
 
 def test_detectors_of_a_seed_see_the_same_images(cells: list[Cell]) -> None:

@@ -71,6 +71,16 @@ def test_options_reach_the_network() -> None:
     assert sum(isinstance(layer, nn.Linear) for layer in network.classifier) == 2
 
 
+def test_skip_goes_around_the_memory() -> None:
+    network = network_of(LAMAE(skip_dim=4))
+    latent = network.encoder(IMAGES)
+    read, _ = network.memory(latent, network.classifier(latent))
+    assert [tuple(layer.weight.shape) for layer in network.skip] == [(4, 32), (32, 4)]
+    expected = network.decoder(read + latent @ network.skip[0].weight.T @ network.skip[1].weight.T)
+    torch.testing.assert_close(network(IMAGES)[0], expected)
+    assert network_of(LAMAE()).skip is None
+
+
 def test_both_variants_learn_the_bars(bars) -> None:
     images, labels, ood = bars
     for variant, epochs in [("paper", 12), ("notebook", 12)]:

@@ -32,6 +32,9 @@ class LAMAE(ClassifyingDetector, ReconstructionDetector):
         N^s, the memory slots of each class.
     beta : float
         Weight of the classification loss in Eqn (2).
+    skip_dim : int
+        Width of a linear bottleneck around the memory, whose output is added to what was read; 0 for none. The paper
+        has 16 for CIFAR-10, "to further assist reconstruction" (Section 4.1).
     classifier_hidden : sequence of int
         Widths of the classifier's hidden layers; none by default, a single layer.
 
@@ -47,6 +50,7 @@ class LAMAE(ClassifyingDetector, ReconstructionDetector):
     variant: Variant = "paper"
     slots_per_class: int | Sequence[int] = 10
     beta: float = 1.0
+    skip_dim: int = 0
     classifier_hidden: Sequence[int] = ()
 
     def resolve(self) -> tuple[Sequence[int], Reduction]:
@@ -61,6 +65,7 @@ class LAMAE(ClassifyingDetector, ReconstructionDetector):
             classifier(self.latent_dim, num_classes, self.classifier_hidden),
             LabelAssistedMemory(num_classes, self.slots_per_class, self.latent_dim, self.variant),
             ConvDecoder(image_shape, channels, self.latent_dim),
+            linear_skip(self.latent_dim, self.skip_dim) if self.skip_dim else None,
         )
 
     def loss(self, network: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
@@ -83,21 +88,34 @@ class LAMAE(ClassifyingDetector, ReconstructionDetector):
         }
 
 
+def linear_skip(latent_dim: int, width: int) -> nn.Module:
+    """A linear bottleneck: latents (B, latent_dim) through `width` numbers to (B, latent_dim)."""
+    return nn.Sequential(nn.Linear(latent_dim, width, bias=False), nn.Linear(width, latent_dim, bias=False))
+
+
 class LAMAENetwork(nn.Module):
     """Encoder, classifier, memory and decoder (LAMAE paper, Fig. 2)."""
 
     def __init__(
-        self, encoder: nn.Module, classifier: nn.Module, memory: LabelAssistedMemory, decoder: nn.Module
+        self,
+        encoder: nn.Module,
+        classifier: nn.Module,
+        memory: LabelAssistedMemory,
+        decoder: nn.Module,
+        skip: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.classifier = classifier
         self.memory = memory
         self.decoder = decoder
+        self.skip = skip
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Float images (B, C, H, W) to reconstructions (B, C, H, W), logits (B, S) and weights (B, S, N^s)."""
         latent = self.encoder(images)  # z
         logits = self.classifier(latent)
         read, weights = self.memory(latent, logits)  # z-hat, w
+        if self.skip is not None:
+            read = read + self.skip(latent)
         return self.decoder(read), logits, weights
