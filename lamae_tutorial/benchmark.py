@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from lamae_tutorial.complexity import complexity_normalized
 from lamae_tutorial.detectors import DETECTORS
 from lamae_tutorial.detectors.base import Detector
+from lamae_tutorial.detectors.classifying import ClassifyingDetector
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
 from lamae_tutorial.metrics import summary
 from lamae_tutorial.profiles import SETTINGS
@@ -76,6 +77,8 @@ class Cell:
     scores : dict of str to dict of str to float64 array (N,)
         By title of the score (e.g. "LAMAE+"), then by the name of the test set; the ID test set is named "id".
     results : list of Result
+    accuracy : float or None
+        Share of the ID test images that are classified rightly, in [0, 1]; None without a classifier or labels.
     """
 
     scenario: Scenario
@@ -83,6 +86,7 @@ class Cell:
     seed: int
     scores: dict[str, dict[str, NDArray[np.float64]]]
     results: list[Result]
+    accuracy: float | None
 
 
 def run_cells(
@@ -147,7 +151,10 @@ def evaluate(detector: Detector, scenario: Scenario, seed: int) -> Cell:
                     fpr95=metrics.fpr_at_tpr,
                 )
             )
-    return Cell(scenario, detector, seed, scores, results)
+    accuracy = None
+    if isinstance(detector, ClassifyingDetector) and scenario.test.labels is not None:
+        accuracy = float((detector.classify(scenario.test.images) == scenario.test.labels.numpy()).mean())
+    return Cell(scenario, detector, seed, scores, results, accuracy)
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
@@ -180,6 +187,7 @@ def cell_record(cell: Cell) -> dict[str, Any]:
         "training_seconds": sum(epoch["seconds"] for epoch in detector.history_),
         "training_images": len(cell.scenario.train),
         "provenance": provenance(next(detector.network_.parameters()).device),
+        "accuracy": cell.accuracy,
         "results": [asdict(result) for result in cell.results],
     }
 

@@ -131,6 +131,9 @@ def _run(options: argparse.Namespace) -> None:
         )
         print(f"seed {cell.seed}, {cell.detector.title}, AUROC: {auroc}", file=sys.stderr, flush=True)
     print(report.results_table([result for cell in cells for result in cell.results]))
+    accuracy = report.accuracy_line(cells)
+    if accuracy:
+        print(f"\nAccuracy on ID test images: {accuracy}")
     if options.out is not None:
         figure = plots.run_figure([cell for cell in cells if cell.seed == 0])
         benchmark.write_run(options.out, cells, plots.to_png(figure))

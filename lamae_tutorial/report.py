@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lamae_tutorial.benchmark import Result
+from lamae_tutorial.benchmark import Cell, Result
 from lamae_tutorial.reported import Reported, reported
 
 METRICS = ("auroc", "auprc_ood", "fpr95")
@@ -99,6 +99,15 @@ def results_table(results: Sequence[Result]) -> str:
     return text_table(header, lines)
 
 
+def accuracy_line(cells: Sequence[Cell]) -> str:
+    """Accuracy of each detector's classifier on the ID test images in percent; empty if there is none."""
+    groups: dict[str, list[float]] = {}
+    for cell in cells:
+        if cell.accuracy is not None:
+            groups.setdefault(cell.detector.title, []).append(cell.accuracy)
+    return ", ".join(f"{title} {_mean_std(values)}" for title, values in groups.items())
+
+
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table, padded so that it reads well as text."""
     widths = [max(len(line[column]) for line in [header, *rows]) for column in range(len(header))]
@@ -106,6 +115,10 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
     )
+
+
+def _mean_std(values: Sequence[float]) -> str:
+    return _percent(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan)
 
 
 def _percent(mean: float, std: float) -> str:

@@ -79,6 +79,8 @@ def test_a_run_is_written_with_its_provenance(cells: list[Cell], tmp_path: Path)
     assert len(records) == 4
     record = records[1]
     assert (record["detector"], record["seed"], record["epochs_run"]) == ("LAMAE", 0, 2)
+    right = cells[1].detector.classify(cells[1].scenario.test.images) == cells[1].scenario.test.labels.numpy()
+    assert (records[0]["accuracy"], record["accuracy"]) == (None, right.mean())
     assert record["settings"]["epochs"] == 2 and record["best_epoch"] in (1, 2)
     assert record["results"][1]["auroc"] == cells[1].results[1].auroc
     source = record["provenance"]

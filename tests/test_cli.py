@@ -35,6 +35,7 @@ def test_run_prints_the_table_and_writes_the_run(tmp_path: Path, capsys: pytest.
         ["LAMAE (energy)", "2"],
         ["LAMAE (msp)", "2"],
     ]
+    assert "Accuracy on ID test images: LAMAE " in printed.out
     assert "±" in printed.out and "seed 1, LAMAE, AUROC: digits-1 " in printed.err
     assert {record["seed"] for record in json.loads((out / "results.json").read_text())} == {0, 1}
     assert (out / "figure.png").read_bytes().startswith(b"\x89PNG")
