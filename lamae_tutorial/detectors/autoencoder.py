@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from lamae_tutorial.detectors.reconstruction import ReconstructionDetector, cosine_distance
+from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
 from lamae_tutorial.networks import ConvDecoder, ConvEncoder, ImageShape
 
 
@@ -33,11 +33,7 @@ class AutoEncoder(ReconstructionDetector):
         return self.reconstruction_error(images, network(images)[0]).mean()
 
     def score_batch(self, network: nn.Module, images: Tensor) -> dict[str, Tensor]:
-        reconstructions = network(images)[0]
-        return {
-            "error": self.reconstruction_error(images, reconstructions),
-            "cosine": cosine_distance(images, reconstructions),
-        }
+        return self.reconstruction_scores(images, network(images)[0])
 
 
 class AutoEncoderNetwork(nn.Module):

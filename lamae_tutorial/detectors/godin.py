@@ -18,6 +18,8 @@ from lamae_tutorial.networks import ConvEncoder, ImageShape, resnet34_features
 
 Similarity = Literal["cosine", "inner", "euclid"]
 
+_STEP_BATCH = 256
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class GODIN(ClassifyingDetector):
@@ -83,7 +85,9 @@ class GODIN(ClassifyingDetector):
         gains = []
         for size in self.perturbations:
             network.step.fill_(size)
-            gains.append(self.score_batch(network, validation_images)["h"].mean().item())
+            # In small batches: the gradient by the image keeps every activation of the network.
+            parts = [self.score_batch(network, batch)["h"].detach() for batch in validation_images.split(_STEP_BATCH)]
+            gains.append(torch.cat(parts).mean().item())
         network.step.fill_(self.perturbations[gains.index(min(gains))])
 
     def score_batch(self, network: nn.Module, images: Tensor) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lamae_tutorial.detectors.classifying import ClassifyingDetector, confidence
-from lamae_tutorial.detectors.reconstruction import ReconstructionDetector, Reduction, cosine_distance
+from lamae_tutorial.detectors.reconstruction import ReconstructionDetector, Reduction
 from lamae_tutorial.memory import LabelAssistedMemory, Variant
 from lamae_tutorial.networks import ConvDecoder, ConvEncoder, ImageShape, classifier
 
@@ -81,11 +81,7 @@ class LAMAE(ClassifyingDetector, ReconstructionDetector):
 
     def score_batch(self, network: nn.Module, images: Tensor) -> dict[str, Tensor]:
         reconstructions, logits, _ = network(images)
-        return {
-            "error": self.reconstruction_error(images, reconstructions),
-            "cosine": cosine_distance(images, reconstructions),
-            **confidence(logits),
-        }
+        return {**self.reconstruction_scores(images, reconstructions), **confidence(logits)}
 
 
 def linear_skip(latent_dim: int, width: int) -> nn.Module:

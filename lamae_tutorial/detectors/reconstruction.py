@@ -56,6 +56,13 @@ class ReconstructionDetector(Detector):
             raise ValueError(f'reduction must be "sum" or "mean"; got {reduction!r}')
         return squares.sum(1) if reduction == "sum" else squares.mean(1)
 
+    def reconstruction_scores(self, images: Tensor, reconstructions: Tensor) -> dict[str, Tensor]:
+        """The scores "error" and "cosine" of each image, (B,), higher = more out-of-distribution."""
+        return {
+            "error": self.reconstruction_error(images, reconstructions),
+            "cosine": cosine_distance(images, reconstructions),
+        }
+
 
 def cosine_distance(images: Tensor, reconstructions: Tensor) -> Tensor:
     """1 - cos(x, x-hat) of each image, (B,), in [0, 1] for non-negative images; 1 for an all-black image."""

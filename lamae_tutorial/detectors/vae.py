@@ -28,8 +28,8 @@ class VariationalDetector(ReconstructionDetector):
         image, so that a score depends on its image alone.
     min_log_variance : float
         Lower bound of each pixel's log variance. Without one, pixels that are always black have a likelihood
-        without bound, and with a low one the posterior hardly regularises. -1 (a standard deviation of 0.61)
-        reproduces VAE(e) of the LAMAE paper.
+        without bound, and with a low one the posterior hardly regularises. -1 is a standard deviation of 0.61; how
+        near it comes to the LAMAE paper's VAE(e) stands in DESIGN.md.
 
     Other parameters are those of :class:`ReconstructionDetector` (`reduction` concerns the score "error" alone: a
     likelihood is a sum) and :class:`Detector`.
