@@ -6,14 +6,16 @@ opens one image after the other (`benchmarks/training_throughput.py`).
 """
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 Loss = Callable[[nn.Module, Tensor, Tensor | None], Tensor]
+Precision = Literal["float32", "tf32", "bf16"]
 
 _EVALUATION_BATCH = 1024
 
@@ -32,6 +34,7 @@ def train(
     batch_size: int,
     learning_rate: float,
     patience: int,
+    precision: Precision,
     seed: int,
     device: torch.device,
     description: str,
@@ -53,6 +56,8 @@ def train(
         At most `epochs` passes.
     patience : int
         Stop after so many epochs without a lower validation loss.
+    precision : {"float32", "tf32", "bf16"}
+        See :func:`arithmetic`.
     seed : int
         Of the order of the images.
     device : torch.device
@@ -85,8 +90,9 @@ def train(
         for batch in _batches(len(images), batch_size, generator):
             batch = batch.to(device)
             optimizer.zero_grad(set_to_none=True)
-            value = loss(network, as_float(images[batch]), None if labels is None else labels[batch])
-            value.backward()
+            with arithmetic(precision, device):
+                value = loss(network, as_float(images[batch]), None if labels is None else labels[batch])
+                value.backward()
             optimizer.step()
             total += value.detach() * len(batch)
         train_loss = float(total) / len(images)
@@ -114,6 +120,34 @@ def train(
     network.load_state_dict(best)
     network.eval()
     return history
+
+
+@contextmanager
+def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
+    """How the steps of training multiply. Weights and Adam's state are float32 always.
+
+    Parameters
+    ----------
+    precision : {"float32", "tf32", "bf16"}
+        "float32": in full. "tf32": matrix products and convolutions on an NVIDIA GPU round their factors to 10 bits of
+        mantissa; nothing changes on a CPU. "bf16": PyTorch's autocast to bfloat16, 7 bits of mantissa.
+    device : torch.device
+
+    Raises
+    ------
+    ValueError
+        `precision` is none of these.
+    """
+    if precision not in get_args(Precision):
+        raise ValueError(f"precision must be one of {', '.join(get_args(Precision))}; got {precision!r}")
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = precision == "tf32"
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
 @torch.inference_mode()

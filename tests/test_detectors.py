@@ -53,6 +53,14 @@ def test_separates_an_easy_task(name: str, detector: Detector, bars: Bars) -> No
 
 
 @each_detector
+def test_trained_in_bf16_scores_in_float32(name: str, detector: Detector, bars: Bars) -> None:
+    rough = make(name, precision="bf16").fit(bars[0][:180], bars[1][:180])
+    assert {parameter.dtype for parameter in rough.network_.parameters()} == {torch.float32}
+    assert auroc(rough.score(bars[0][180:]), rough.score(bars[2])) > EASY_AUROC[name]
+    assert not np.allclose(rough.score(bars[2]), detector.score(bars[2])), "bf16 changed nothing"
+
+
+@each_detector
 def test_one_image_scores_as_in_any_batch_and_order(detector: Detector, bars: Bars) -> None:
     images = bars[0][180:]
     together = detector.scores(images)

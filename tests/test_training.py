@@ -4,13 +4,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lamae_tutorial.training import _batches, as_float, mean_loss, resolve_device, train
+from lamae_tutorial.training import _batches, arithmetic, as_float, mean_loss, resolve_device, train
 
 SETTINGS = {
     "epochs": 6,
     "batch_size": 2,
     "learning_rate": 0.1,
     "patience": 6,
+    "precision": "float32",
     "seed": 0,
     "device": torch.device("cpu"),
     "description": "Test",
@@ -100,3 +101,26 @@ def test_devices() -> None:
     for name in ("cuda:99", "gpu"):
         with pytest.raises(ValueError, match=f"device '{name}' is not usable here"):
             resolve_device(name)
+
+
+def tf32() -> tuple[bool, bool]:
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+
+def test_precision_of_the_steps() -> None:
+    cpu, before = torch.device("cpu"), tf32()
+    factors = torch.full((2, 2), 1 + 2**-10)
+    for precision, allowed, product in [
+        ("float32", (False, False), torch.float32),
+        ("tf32", (True, True), torch.float32),
+        ("bf16", (False, False), torch.bfloat16),
+    ]:
+        with arithmetic(precision, cpu):
+            assert tf32() == allowed
+            assert (factors @ factors).dtype == product
+        assert tf32() == before
+    with pytest.raises(ZeroDivisionError), arithmetic("tf32", cpu):
+        raise ZeroDivisionError
+    assert tf32() == before
+    with pytest.raises(ValueError, match="precision must be one of float32, tf32, bf16; got 'fp8'"):
+        run([1.0], precision="fp8")

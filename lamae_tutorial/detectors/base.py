@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from lamae_tutorial.datasets import Images, ImageSet, check_images, stratified_split
 from lamae_tutorial.networks import ImageShape
-from lamae_tutorial.training import as_float, resolve_device, train
+from lamae_tutorial.training import Precision, as_float, resolve_device, train
 
 Labels = Tensor | NDArray[np.generic] | list[int]
 Self = TypeVar("Self", bound="Detector")
@@ -49,6 +49,9 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         Training stops after so many epochs without a lower loss on the validation images.
     random_state : int or None
         Seed of everything random in `fit`: split, initial weights, order of images. None draws a new one.
+    precision : {"float32", "tf32", "bf16"}
+        Of the arithmetic in training, see :func:`lamae_tutorial.training.arithmetic`. What it does to AUROC stands in
+        DESIGN.md. Scores are computed as PyTorch is set.
     device : str
         "auto" (a CUDA device if there is one, else the CPU) or a PyTorch device name.
     verbose : bool
@@ -80,6 +83,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     learning_rate: float = 1e-3
     patience: int = 20
     random_state: int | None = None
+    precision: Precision = "float32"
     device: str = "auto"
     verbose: bool = True
 
@@ -170,6 +174,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
                 batch_size=self.batch_size,
                 learning_rate=self.learning_rate,
                 patience=self.patience,
+                precision=self.precision,
                 seed=seed,
                 device=device,
                 description=type(self).__name__,
