@@ -55,7 +55,7 @@ def summary(id_scores: ArrayLike, ood_scores: ArrayLike, tpr: float = 0.95) -> S
     """
     if not 0 < tpr <= 1:
         raise ValueError(f"tpr must lie in (0, 1]; got {tpr}")
-    inside, outside = _checked(id_scores, "id_scores"), _checked(ood_scores, "ood_scores")
+    inside, outside = finite_scores(id_scores, "id_scores"), finite_scores(ood_scores, "ood_scores")
     values = np.concatenate([inside, outside])
     order = np.argsort(values, kind="stable")
     values = values[order]
@@ -147,7 +147,8 @@ def fpr_at_tpr(id_scores: ArrayLike, ood_scores: ArrayLike, tpr: float = 0.95) -
     return summary(id_scores, ood_scores, tpr).fpr_at_tpr
 
 
-def _checked(scores: ArrayLike, name: str) -> NDArray[np.float64]:
+def finite_scores(scores: ArrayLike, name: str) -> NDArray[np.float64]:
+    """Scores as a float64 array (N,); a ValueError that calls them `name` if they are empty or not finite."""
     array = np.asarray(scores, dtype=np.float64)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} must be one score an image, at least one; got the shape {array.shape}")
