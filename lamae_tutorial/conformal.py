@@ -69,7 +69,7 @@ class Calibration:
         return result
 
     def lowest_alpha(self) -> float:
-        """The smallest p-value there can be, with groups: in the smallest of them. A lower alpha rejects nothing there."""
+        """The smallest p-value there can be; with groups, in the smallest of them. A lower alpha rejects nothing."""
         counts = [len(self.scores)] if self.groups is None else np.unique(self.groups, return_counts=True)[1]
         return 1 / (1 + int(min(counts)))
 
