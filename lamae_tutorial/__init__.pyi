@@ -10,6 +10,8 @@ from .datasets import noise_images as noise_images
 from .detectors import DETECTORS as DETECTORS
 from .detectors.autoencoder import AutoEncoder as AutoEncoder
 from .detectors.base import Detector as Detector
+from .detectors.difference import DifferenceDetector as DifferenceDetector
+from .detectors.dsebm import DSEBM as DSEBM
 from .detectors.godin import GODIN as GODIN
 from .detectors.lamae import LAMAE as LAMAE
 from .detectors.memae import MemAE as MemAE

@@ -127,8 +127,9 @@ def evaluate(detector: Detector, scenario: Scenario, seed: int) -> Cell:
     default, *others = detector.score_kinds
     scores = {detector.title: {name: kinds[default] for name, kinds in by_set.items()}}
     if isinstance(detector, ReconstructionDetector):
-        scores[f"{detector.title}+"] = {
-            name: complexity_normalized(kinds[default], sets[name].images) for name, kinds in by_set.items()
+        title = detector.title if default == "error" else f"{detector.title} (error)"
+        scores[f"{title}+"] = {
+            name: complexity_normalized(kinds["error"], sets[name].images) for name, kinds in by_set.items()
         }
     for kind in others:
         scores[f"{detector.title} ({kind})"] = {name: kinds[kind] for name, kinds in by_set.items()}
@@ -176,7 +177,8 @@ def provenance(device: torch.device) -> dict[str, Any]:
 def cell_record(cell: Cell) -> dict[str, Any]:
     """A cell's results and how they came about, as plain values for JSON."""
     detector = cell.detector
-    losses = [epoch["validation_loss"] for epoch in detector.history_]
+    last_stage = detector.history_[-1].get("stage")
+    losses = [epoch["validation_loss"] for epoch in detector.history_ if epoch.get("stage") == last_stage]
     return {
         "scenario": cell.scenario.name,
         "detector": type(detector).__name__,

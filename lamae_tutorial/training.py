@@ -6,7 +6,7 @@ opens one image after the other (`benchmarks/training_throughput.py`).
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
@@ -39,6 +39,7 @@ def train(
     device: torch.device,
     description: str,
     verbose: bool,
+    milestones: Sequence[int] = (),
 ) -> list[dict[str, Any]]:
     """Train in place with Adam and leave the network with the weights of its best epoch, in evaluation mode.
 
@@ -63,6 +64,8 @@ def train(
     device : torch.device
     description : str
         Of the progress bar, which is shown on a terminal if `verbose`.
+    milestones : sequence of int
+        The learning rate is divided by 5 after each of these epochs.
 
     Returns
     -------
@@ -78,6 +81,7 @@ def train(
     images, labels = _moved(images, labels, device)
     validation = _moved(validation_images, validation_labels, device)
     optimizer = torch.optim.Adam(parameter_groups, lr=learning_rate, fused=True)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(milestones), gamma=0.2)
     generator = torch.Generator().manual_seed(seed)
     history: list[dict[str, Any]] = []
     best: dict[str, Tensor] = {}
@@ -95,6 +99,7 @@ def train(
                 value.backward()
             optimizer.step()
             total += value.detach() * len(batch)
+        schedule.step()
         train_loss = float(total) / len(images)
         validation_loss = mean_loss(network, selection_loss, *validation)
         if not train_loss < float("inf") or not validation_loss < float("inf"):
@@ -150,9 +155,9 @@ def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
         matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def mean_loss(network: nn.Module, loss: Loss, images: Tensor, labels: Tensor | None) -> float:
-    """Mean of a loss over images, in evaluation mode."""
+    """Mean of a loss over images, in evaluation mode and without gradients, unless the loss itself enables them."""
     network.eval()
     total = 0.0
     for start in range(0, len(images), _EVALUATION_BATCH):

@@ -2,6 +2,8 @@
 
 from lamae_tutorial.detectors.autoencoder import AutoEncoder
 from lamae_tutorial.detectors.base import Detector
+from lamae_tutorial.detectors.difference import DifferenceDetector
+from lamae_tutorial.detectors.dsebm import DSEBM
 from lamae_tutorial.detectors.godin import GODIN
 from lamae_tutorial.detectors.lamae import LAMAE
 from lamae_tutorial.detectors.memae import MemAE
@@ -15,4 +17,6 @@ DETECTORS: dict[str, type[Detector]] = {
     "memae": MemAE,
     "lamae": LAMAE,
     "godin": GODIN,
+    "difference": DifferenceDetector,
+    "dsebm": DSEBM,
 }

@@ -10,6 +10,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -27,6 +28,7 @@ from lamae_tutorial.training import Precision, as_float, resolve_device, train
 Labels = Tensor | NDArray[np.generic] | list[int]
 Self = TypeVar("Self", bound="Detector")
 Result = TypeVar("Result")
+Run = Callable[..., list[dict[str, Any]]]
 
 MISSING = -1  # an image without a label
 ACCEPTED_SHARE = 0.95  # of the ID validation images, by the threshold that `predict` uses
@@ -62,7 +64,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     network_ : torch.nn.Module
         The trained network, in evaluation mode.
     history_ : list of dict
-        Losses of each epoch, see :func:`lamae_tutorial.training.train`.
+        Losses of each epoch, see :func:`lamae_tutorial.training.train`; with the key "stage" where there are several.
     image_shape_ : (int, int, int)
         Channels, height and width of the images.
     num_classes_ : int
@@ -106,6 +108,18 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     def parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:
         """What Adam gets: one group of all parameters."""
         return [{"params": list(network.parameters())}]
+
+    def train_network(self, network: nn.Module, run: Run) -> list[dict[str, Any]]:
+        """Train in place and return the history: one stage by default.
+
+        Parameters
+        ----------
+        network : torch.nn.Module
+        run : callable (network, parameter_groups, loss, *, selection_loss, **settings)
+            :func:`lamae_tutorial.training.train` with the images and the detector's own settings filled in. A detector
+            of several stages calls it once for each, with the part of the network that is trained.
+        """
+        return run(network, self.parameter_groups(network), self.loss, selection_loss=self.selection_loss)
 
     def finish(self, network: nn.Module, validation_images: Tensor) -> None:
         """What is set in the trained network on ID validation images, float (N, C, H, W): nothing."""
@@ -162,14 +176,12 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             network = self.build_network(image_shape, num_classes)
-            history = train(
-                network,
-                self.parameter_groups(network),
-                self.loss,
-                tensor,
-                targets,
-                *held_back,
-                selection_loss=self.selection_loss,
+            run = partial(
+                train,
+                images=tensor,
+                labels=targets,
+                validation_images=held_back[0],
+                validation_labels=held_back[1],
                 epochs=self.epochs,
                 batch_size=self.batch_size,
                 learning_rate=self.learning_rate,
@@ -180,9 +192,10 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
                 description=type(self).__name__,
                 verbose=self.verbose,
             )
+            history = self.train_network(network, run)
             with torch.no_grad():
                 self.finish(network, as_float(held_back[0].to(device)))
-        self.network_ = network
+        self.network_ = network.eval()
         self.history_ = history
         self.image_shape_ = image_shape
         self.num_classes_ = num_classes

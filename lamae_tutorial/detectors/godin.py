@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lamae_tutorial.detectors.classifying import ClassifyingDetector
-from lamae_tutorial.networks import ConvEncoder, ImageShape, resnet34_features
+from lamae_tutorial.networks import ConvEncoder, ImageShape, resnet_features
 
 Similarity = Literal["cosine", "inner", "euclid"]
 
@@ -62,7 +62,7 @@ class GODIN(ClassifyingDetector):
             raise ValueError(f"similarity must be one of {', '.join(get_args(Similarity))}; got {self.similarity!r}")
         backbone = self.backbone or ("resnet34" if image_shape[0] == 3 else "conv")
         if backbone == "resnet34":
-            features, size = resnet34_features(image_shape[0])
+            features, size = resnet_features(image_shape[0], 34)
         elif backbone == "conv":
             features, size = ConvEncoder(image_shape, self.channels, self.latent_dim), self.latent_dim
         else:

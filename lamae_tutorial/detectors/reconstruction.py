@@ -50,11 +50,14 @@ class ReconstructionDetector(Detector):
 
     def reconstruction_error(self, images: Tensor, reconstructions: Tensor) -> Tensor:
         """R(x, x-hat) of the LAMAE paper's Eqn (2): squared error of each image, (B,)."""
-        squares = F.mse_loss(reconstructions, images, reduction="none").flatten(1)
+        return self.reduce(F.mse_loss(reconstructions, images, reduction="none"))
+
+    def reduce(self, errors: Tensor) -> Tensor:
+        """Errors of each pixel, (B, C, H, W), to those of each image, (B,), as `reduction` says."""
         reduction = self.resolve()[1]
         if reduction not in get_args(Reduction):
             raise ValueError(f'reduction must be "sum" or "mean"; got {reduction!r}')
-        return squares.sum(1) if reduction == "sum" else squares.mean(1)
+        return errors.flatten(1).sum(1) if reduction == "sum" else errors.flatten(1).mean(1)
 
     def reconstruction_scores(self, images: Tensor, reconstructions: Tensor) -> dict[str, Tensor]:
         """The scores "error" and "cosine" of each image, (B,), higher = more out-of-distribution."""

@@ -58,13 +58,18 @@ def save(detector: Detector, folder: str | os.PathLike[str]) -> Path:
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as work:
         new, old = Path(work) / "new", Path(work) / "old"
         new.mkdir()
-        (new / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+        (new / "config.json").write_text(json.dumps(config, indent=1, default=_name) + "\n")
         state = {name: value.cpu().contiguous() for name, value in detector.network_.state_dict().items()}
         save_file(state, new / "model.safetensors")
         if target.exists():
             target.rename(old)
         new.rename(target)
     return target
+
+
+def _name(value: object) -> str:
+    """What is written of a parameter that is a function: its name, for reading; scoring does not need it."""
+    return getattr(value, "__name__", repr(value))
 
 
 def load(folder: str | os.PathLike[str], kind: type[Kind], device: str = "auto") -> Kind:

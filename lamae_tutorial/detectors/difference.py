@@ -1,0 +1,236 @@
+"""The difference-image detector (Kim and Kim, "A Novel Out-of-Distribution Detector Based on Autoencoder and Binary
+Classifier with Auxiliary Input").
+
+Stage 1: an autoencoder is trained to rebuild in-distribution images. Stage 2: a binary classifier looks at the
+difference image |I - I_hat| and, from an intermediate layer on, at the latent (the "auxiliary input"). The paper
+does not say what the classifier takes for outliers: here pseudo-outliers, made from the training images.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lamae_tutorial.datasets import Images
+from lamae_tutorial.detectors.autoencoder import AutoEncoderNetwork
+from lamae_tutorial.detectors.base import Run
+from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
+from lamae_tutorial.networks import ConvDecoder, ConvEncoder, ImageShape, ResNetDecoder, resnet_features
+from lamae_tutorial.pseudo_outliers import MIXTURE, Strategy, find_strategy, make_outliers
+
+_VALIDATION_SEED = 0  # the same pseudo-outliers of the validation images in every epoch
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What the detector sees in images.
+
+    Attributes
+    ----------
+    reconstruction, difference : float tensor (N, C, H, W) in [0, 1]
+        I_hat and |I - I_hat|, on the CPU.
+    score : float tensor (N,)
+        The score "outlier".
+    """
+
+    reconstruction: Tensor
+    difference: Tensor
+    score: Tensor
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class DifferenceDetector(ReconstructionDetector):
+    """Autoencoder and a binary classifier of difference images.
+
+    Parameters
+    ----------
+    backbone : {"conv", "resnet18"}
+        "conv": LAMAE's encoder and decoder and a classifier of convolutions of the same widths, quick on a CPU.
+        "resnet18": encoder, mirrored decoder and classifier as in the paper; `channels` is not used.
+    auxiliary : {"latent"} or None
+        What joins the classifier at an intermediate layer; None is the paper's ablation.
+    auxiliary_layer : int
+        The stage of the classifier after which the latent joins: 1 to 4 for "resnet18", 1 to the number of
+        convolutions for "conv".
+    pseudo_outliers : str, sequence of str or callable
+        How the negatives are made, see :func:`lamae_tutorial.pseudo_outliers.find_strategy`.
+    noise_augmentation : float
+        Every second image of both labels, drawn at random, gets Gaussian noise in stage 2, its standard deviation from
+        U(0, noise_augmentation), so that noise alone does not make an outlier; 0 for none, the paper's other ablation.
+    betas : (float, float)
+        Of Adam.
+    milestones : sequence of int
+        The learning rate is divided by 5 after each of these epochs, in both stages.
+
+    Other parameters are those of :class:`ReconstructionDetector` (its error here is the L1 norm, Eqn 1) and
+    :class:`Detector`; each stage has `epochs`. `DifferenceDetector(**DifferenceDetector.PAPER)` is the paper's setting.
+    Labels are not used.
+
+    Scores: "outlier", the classifier's log odds of an outlier, and "error", the L1 reconstruction error.
+    """
+
+    title: ClassVar[str] = "Difference"
+    score_kinds: ClassVar[tuple[str, ...]] = ("outlier", "error")
+    PAPER: ClassVar[dict[str, Any]] = {
+        "backbone": "resnet18",
+        "latent_dim": 512,
+        "epochs": 100,
+        "patience": 100,
+        "batch_size": 32,
+        "learning_rate": 1e-4,
+        "betas": (0.9, 0.99),
+        "milestones": (40, 80),
+    }
+
+    backbone: Literal["conv", "resnet18"] = "conv"
+    auxiliary: Literal["latent"] | None = "latent"
+    auxiliary_layer: int = 2
+    pseudo_outliers: str | Sequence[str] | Strategy = MIXTURE
+    noise_augmentation: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.999)
+    milestones: Sequence[int] = ()
+
+    def build_network(self, image_shape: ImageShape, num_classes: int) -> nn.Module:
+        if self.auxiliary not in ("latent", None):
+            raise ValueError(f'auxiliary must be "latent" or None; got {self.auxiliary!r}')
+        encoder: nn.Module
+        decoder: nn.Module
+        if self.backbone == "resnet18":
+            features, size = resnet_features(image_shape[0], 18)
+            features.fc = nn.Linear(size, self.latent_dim)
+            encoder, decoder = features, ResNetDecoder(image_shape, self.latent_dim)
+            stages, widths = resnet_stages(image_shape[0]), [64, 128, 256, 512]
+        elif self.backbone == "conv":
+            widths = list(self.resolve()[0])
+            encoder = ConvEncoder(image_shape, widths, self.latent_dim)
+            decoder = ConvDecoder(image_shape, widths, self.latent_dim)
+            stages = conv_stages(image_shape[0], widths)
+        else:
+            raise ValueError(f'backbone must be "conv" or "resnet18"; got {self.backbone!r}')
+        if self.auxiliary_layer not in range(1, len(stages) + 1):
+            raise ValueError(f"auxiliary_layer must lie in 1..{len(stages)}; got {self.auxiliary_layer!r}")
+        latent_dim = self.latent_dim if self.auxiliary else 0
+        return DifferenceNetwork(
+            AutoEncoderNetwork(encoder, decoder), DifferenceClassifier(stages, widths, latent_dim, self.auxiliary_layer)
+        )
+
+    def reconstruction_error(self, images: Tensor, reconstructions: Tensor) -> Tensor:
+        """Eqn (1): the L1 norm of the difference image of each image, (B,), or its mean over the pixels."""
+        return self.reduce((images - reconstructions).abs())
+
+    def train_network(self, network: nn.Module, run: Run) -> list[dict[str, Any]]:
+        assert isinstance(network, DifferenceNetwork)
+        if not self.noise_augmentation >= 0:
+            raise ValueError(f"noise_augmentation must be >= 0; got {self.noise_augmentation!r}")
+        find_strategy(self.pseudo_outliers)  # a wrong name is told before stage 1
+
+        def reconstruction_loss(autoencoder: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
+            return self.reconstruction_error(images, autoencoder(images)[0]).mean()
+
+        def classification_loss(classifier: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
+            return self.loss(network, images, labels)
+
+        history = []
+        stages: list[tuple[str, nn.Module, Callable[..., Tensor]]] = [
+            ("autoencoder", network.autoencoder, reconstruction_loss),
+            ("classifier", network.classifier, classification_loss),
+        ]
+        for stage, part, loss in stages:
+            groups = [{"params": list(part.parameters()), "betas": self.betas}]
+            epochs = run(part, groups, loss, selection_loss=loss, milestones=self.milestones)
+            history += [{"stage": stage, **epoch} for epoch in epochs]
+        return history
+
+    def loss(self, network: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Stage 2, Eqn (2): cross entropy of images (0) against their pseudo-outliers (1)."""
+        assert isinstance(network, DifferenceNetwork)
+        training = network.classifier.training
+        generator = None if training else torch.Generator(images.device).manual_seed(_VALIDATION_SEED)
+        both = torch.cat([images, make_outliers(self.pseudo_outliers, images, generator)])
+        if training and self.noise_augmentation:
+            deviation = self.noise_augmentation * torch.rand(len(both), 1, 1, 1, device=both.device)
+            chosen = torch.rand_like(deviation) < 0.5
+            both = (both + deviation * chosen * torch.randn_like(both)).clamp(0, 1)
+        target = torch.arange(len(both), device=both.device) >= len(images)
+        return F.binary_cross_entropy_with_logits(network(both)[2], target.float())
+
+    def score_batch(self, network: nn.Module, images: Tensor) -> dict[str, Tensor]:
+        reconstructions, _, logits = network(images)
+        return {"outlier": logits, "error": self.reconstruction_error(images, reconstructions)}
+
+    def explain(self, images: Images) -> Explanation:
+        """Reconstruction, difference image and score of each image, as :class:`Explanation`.
+
+        Parameters
+        ----------
+        images : uint8 (N, C, H, W), or float in [0, 1]
+        """
+
+        def parts(batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            reconstruction, _, logit = self.network_(batch)
+            return reconstruction.cpu(), (batch - reconstruction).abs().cpu(), logit.cpu()
+
+        return Explanation(*(torch.cat(part) for part in zip(*self.batched(images, parts), strict=True)))
+
+
+class DifferenceNetwork(nn.Module):
+    """Autoencoder and classifier. No gradient of the classifier reaches the autoencoder: stage 2 leaves it alone."""
+
+    def __init__(self, autoencoder: nn.Module, classifier: nn.Module) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.classifier = classifier
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Float images (B, C, H, W) to reconstructions (B, C, H, W), latents (B, latent_dim), log odds (B,)."""
+        with torch.no_grad():
+            reconstructions, latent = self.autoencoder(images)
+        return reconstructions, latent, self.classifier((images - reconstructions).abs(), latent)
+
+
+class DifferenceClassifier(nn.Module):
+    """Difference images and latents to the log odds of an outlier.
+
+    Parameters
+    ----------
+    stages : sequence of torch.nn.Module
+        Parts of the classifier, of which number k returns maps with `widths[k]` channels.
+    widths : sequence of int
+    latent_dim : int
+        0 for a classifier that gets no latent.
+    joined_after : int
+        The stage, counted from 1, after which the latent joins: a linear layer makes a number for each channel of it,
+        which is added everywhere. Joining the latent to the maps, followed by a 1 x 1 convolution, amounts to this.
+    """
+
+    def __init__(self, stages: Sequence[nn.Module], widths: Sequence[int], latent_dim: int, joined_after: int) -> None:
+        super().__init__()
+        self.before = nn.Sequential(*stages[:joined_after])
+        self.after = nn.Sequential(*stages[joined_after:])
+        self.join = nn.Linear(latent_dim, widths[joined_after - 1]) if latent_dim else None
+        self.head = nn.Linear(widths[-1], 1)
+
+    def forward(self, difference: Tensor, latent: Tensor) -> Tensor:
+        """Float (B, C, H, W) and (B, latent_dim) to (B,), higher = more out-of-distribution."""
+        maps = self.before(difference)
+        if self.join is not None:
+            maps = maps + self.join(latent)[:, :, None, None]
+        return self.head(self.after(maps).mean((2, 3))).squeeze(1)
+
+
+def conv_stages(image_channels: int, widths: Sequence[int]) -> list[nn.Module]:
+    """A convolution with stride 2, batch normalisation and ReLU for each width."""
+    return [
+        nn.Sequential(nn.Conv2d(start, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        for start, width in zip([image_channels, *widths], widths, strict=False)
+    ]
+
+
+def resnet_stages(image_channels: int) -> list[nn.Module]:
+    """The four stages of ResNet-18 with 64, 128, 256 and 512 channels, the stem with the first."""
+    network, _ = resnet_features(image_channels, 18)
+    first = nn.Sequential(network.conv1, network.bn1, network.relu, network.layer1)
+    return [first, network.layer2, network.layer3, network.layer4]
