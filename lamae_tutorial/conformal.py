@@ -68,6 +68,18 @@ class Calibration:
             result[groups == group] = _p_values(self.scores[self.groups == group], values[groups == group])
         return result
 
+    def thresholds(self, alpha: float, groups: NDArray[np.int64] | None = None) -> float | NDArray[np.float64]:
+        """The largest score whose p-value exceeds alpha; with groups, one for each of them: float64 (N,).
+
+        Infinite where no p-value is as low as alpha.
+        """
+        if groups is None or self.groups is None:
+            return conformal_threshold(self.scores, alpha)
+        result = np.full(len(groups), np.inf)
+        for group in np.intersect1d(groups, self.groups):
+            result[groups == group] = conformal_threshold(self.scores[self.groups == group], alpha)
+        return result
+
     def lowest_alpha(self) -> float:
         """The smallest p-value there can be; with groups, in the smallest of them. A lower alpha rejects nothing."""
         counts = [len(self.scores)] if self.groups is None else np.unique(self.groups, return_counts=True)[1]

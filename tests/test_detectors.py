@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from lamae_tutorial import DETECTORS, LAMAE, AutoEncoder, Detector, auroc
+from lamae_tutorial import DETECTORS, LAMAE, AutoEncoder, Detector, auroc, complexity_normalized
 
 Bars = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 TUPLES = str.maketrans("()", "[]", ",")  # JSON makes lists of tuples
@@ -103,7 +104,7 @@ def test_saved_and_loaded_scores_are_equal(name: str, detector: Detector, bars: 
     assert type(loaded) is type(detector)
     for kind, scores in loaded.scores(bars[2]).items():
         np.testing.assert_array_equal(scores, detector.scores(bars[2])[kind])
-    np.testing.assert_array_equal(loaded.predict(bars[0]), detector.predict(bars[0]))
+    np.testing.assert_array_equal(loaded.p_values(bars[0]), detector.p_values(bars[0]))
     assert str(loaded.get_params()).translate(TUPLES) == str(detector.get_params()).translate(TUPLES)
     detector.save(folder)  # replaces what was saved before
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
@@ -117,20 +118,39 @@ def test_scikit_learns_contract(name: str, detector: Detector, bars: Bars) -> No
     with pytest.raises(NotFittedError):
         fresh.score(bars[2])
     np.testing.assert_array_equal(detector.score_samples(bars[2]), -detector.score(bars[2]))
-    accepted = detector.predict(bars[0]) == 1
-    np.testing.assert_array_equal(accepted, detector.decision_function(bars[0]) >= 0)
-    assert set(detector.predict(bars[2])) <= {-1, 1}
-    assert (detector.predict(bars[2]) == 1).mean() < accepted.mean()
+    calibrated = copy(detector).calibrate(bars[0][180:])
+    accepted = calibrated.predict(bars[0]) == 1
+    np.testing.assert_array_equal(accepted, calibrated.decision_function(bars[0]) >= 0)
+    assert set(calibrated.predict(bars[2])) <= {-1, 1}
+    assert (calibrated.predict(bars[2]) == 1).mean() < accepted.mean()
 
 
 @each_detector
 def test_a_validation_set_of_ones_own_is_not_trained_on(name: str, bars: Bars) -> None:
     images, labels, _ = bars
     detector = make(name, epochs=1).fit(images[:180], labels[:180], (images[180:], labels[180:]))
-    accepted = (detector.score(images[180:]) <= detector.threshold_).sum()
-    assert accepted == 57  # 95% of 60
+    assert (detector.predict(images[180:]) == 1).sum() == 58  # the third highest of 60 is the last accepted
     assert detector.image_shape_ == (1, 8, 8)
     assert {epoch["epoch"] for epoch in detector.history_} == {1}  # of every stage
+
+
+def test_calibration_per_class_and_by_the_corrected_error(bars: Bars, fitted: dict[str, Detector]) -> None:
+    images, labels, ood = bars
+    lamae = copy(fitted.get("lamae") or make("lamae").fit(images[:180], labels[:180]))
+    lamae.calibrate(images, kind="error+", per_class=True)
+    corrected = complexity_normalized(lamae.score(ood), ood)
+    np.testing.assert_array_equal(lamae.score(ood, "error+"), corrected)
+    classes, inside = lamae.classify(images), lamae.score(images, "error+")
+    for image, (group, p) in enumerate(zip(lamae.classify(ood), lamae.p_values(ood), strict=True)):
+        same = inside[classes == group]
+        assert p == (1 + (same >= corrected[image]).sum()) / (1 + len(same))
+    np.testing.assert_array_equal(lamae.predict(ood) == 1, lamae.decision_function(ood) >= 0)
+    with pytest.raises(ValueError, match="AutoEncoder has no classifier, so that it cannot be calibrated per class"):
+        make("autoencoder", epochs=1).fit(images).calibrate(images, per_class=True)
+    with pytest.raises(ValueError, match=r"no p-value is as low as alpha = 0.001.* calibrate with more \(999, "):
+        lamae.predict(ood, alpha=0.001)
+    with pytest.raises(ValueError, match=r"alpha must lie in \(0, 1\); got 5"):
+        lamae.predict(ood, alpha=5)
 
 
 @each_detector

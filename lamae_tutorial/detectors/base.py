@@ -21,6 +21,7 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from lamae_tutorial.conformal import Calibration, check_alpha
 from lamae_tutorial.datasets import Images, ImageSet, check_images, stratified_split
 from lamae_tutorial.networks import ImageShape
 from lamae_tutorial.training import Precision, as_float, resolve_device, train
@@ -31,7 +32,7 @@ Result = TypeVar("Result")
 Run = Callable[..., list[dict[str, Any]]]
 
 MISSING = -1  # an image without a label
-ACCEPTED_SHARE = 0.95  # of the ID validation images, by the threshold that `predict` uses
+ALPHA = 0.05  # share of ID images that `predict` may reject, unless told otherwise
 _SCORE_BATCH = 1024
 
 
@@ -71,8 +72,11 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         S, the number of classes; 0 where no labels are used.
     seed_ : int
         The seed that was used.
-    threshold_ : float
-        Score up to which `predict` accepts: 95% of the validation images lie below.
+    calibration_ : lamae_tutorial.conformal.Calibration
+        Scores of in-distribution images, which p-values compare with: of the validation images after `fit`, of one's
+        own after `calibrate`.
+    calibration_kind_ : str
+        The score that p-values are made of.
     """
 
     title: ClassVar[str]  # in tables, as the papers call it
@@ -200,8 +204,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         self.image_shape_ = image_shape
         self.num_classes_ = num_classes
         self.seed_ = seed
-        self.threshold_ = float(np.quantile(self.score(held_back[0]), ACCEPTED_SHARE))
-        return self
+        return self.calibrate(held_back[0])
 
     def scores(self, images: Images) -> dict[str, NDArray[np.float64]]:
         """All named scores.
@@ -247,13 +250,77 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         """Minus the default score, (N,): scikit-learn's direction, lower = more out-of-distribution."""
         return -self.score(images)
 
-    def decision_function(self, images: Images) -> NDArray[np.float64]:
-        """`threshold_` minus the default score, (N,): negative for outliers."""
-        return self.threshold_ - self.score(images)
+    def calibrate(self: Self, images: Images, kind: str | None = None, per_class: bool = False) -> Self:
+        """Set what p-values compare with; see :mod:`lamae_tutorial.conformal`.
 
-    def predict(self, images: Images) -> NDArray[np.int64]:
-        """+1 for images accepted as in-distribution, -1 for outliers: int64 (N,)."""
-        return np.where(self.decision_function(images) >= 0, 1, -1).astype(np.int64)
+        `fit` does so with the validation images. As they have chosen the best epoch, the guarantee holds for them only
+        nearly: calibrate with images that `fit` has not seen where it matters.
+
+        Parameters
+        ----------
+        images : uint8 (N, C, H, W), or float in [0, 1]
+            In-distribution images on which the detector was not trained, e.g. 1,000.
+        kind : str, optional
+            The score to judge by, see :meth:`score`; the default score by default.
+        per_class : bool
+            Compare each image with those of the same *predicted* class alone, so that no class bears more than its
+            share of false alarms. For detectors with a classifier.
+
+        Returns
+        -------
+        self
+        """
+        kind = self.score_kinds[0] if kind is None else kind
+        self.calibration_ = Calibration(self.score(images, kind), self.groups(images) if per_class else None)
+        self.calibration_kind_ = kind
+        return self
+
+    def groups(self, images: Images) -> NDArray[np.int64]:
+        """The group in which each image is calibrated per class, (N,)."""
+        raise ValueError(f"{type(self).__name__} has no classifier, so that it cannot be calibrated per class")
+
+    def p_values(self, images: Images) -> NDArray[np.float64]:
+        """Conformal p-values: float64 (N,) in (0, 1], **small = out-of-distribution**.
+
+        The probability that an in-distribution image gets a p-value of at most alpha is at most alpha.
+        """
+        check_is_fitted(self, "calibration_")
+        groups = None if self.calibration_.groups is None else self.groups(images)
+        return self.calibration_.p_values(self.score(images, self.calibration_kind_), groups)
+
+    def predict(self, images: Images, alpha: float = ALPHA) -> NDArray[np.int64]:
+        """+1 for images accepted as in-distribution, -1 for outliers, whose p-value is at most alpha: int64 (N,).
+
+        Parameters
+        ----------
+        images : uint8 (N, C, H, W), or float in [0, 1]
+        alpha : float
+            Share of in-distribution images that may be rejected, in (0, 1).
+
+        Raises
+        ------
+        ValueError
+            There are too few calibration images for this alpha: no p-value can be as low.
+        """
+        p_values = self.p_values(images)
+        self.check_alpha(alpha)
+        return np.where(p_values > alpha, 1, -1).astype(np.int64)
+
+    def decision_function(self, images: Images) -> NDArray[np.float64]:
+        """The score up to which `predict` accepts, minus the score, (N,): negative for outliers."""
+        check_is_fitted(self, "calibration_")
+        groups = None if self.calibration_.groups is None else self.groups(images)
+        return self.calibration_.thresholds(ALPHA, groups) - self.score(images, self.calibration_kind_)
+
+    def check_alpha(self, alpha: float) -> None:
+        """Refuse a false-alarm rate outside (0, 1), or so low that the calibration rejects nothing."""
+        check_alpha(alpha)
+        lowest = self.calibration_.lowest_alpha()
+        if alpha < lowest:
+            raise ValueError(
+                f"no p-value is as low as alpha = {alpha:g}, for the calibration images allow {lowest:.4f} at least: "
+                f"calibrate with more ({int(np.ceil(1 / alpha)) - 1}, or so many of each class), or raise alpha"
+            )
 
     def batched(self, images: Images, function: Callable[[Tensor], Result]) -> list[Result]:
         """Apply a function to the images as float batches on the network's device, without gradients."""

@@ -27,6 +27,9 @@ class ClassifyingDetector(Detector):
         """
         return torch.cat(self.batched(images, lambda batch: self.network_(batch)[1].argmax(1))).cpu().numpy()
 
+    def groups(self, images: Images) -> NDArray[np.int64]:
+        return self.classify(images)
+
 
 def confidence(logits: Tensor) -> dict[str, Tensor]:
     """The classifier's lack of confidence in each image, (B,): higher = more out-of-distribution.

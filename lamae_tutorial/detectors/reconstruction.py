@@ -4,14 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from lamae_tutorial.complexity import complexity_normalized
 from lamae_tutorial.datasets import Images
 from lamae_tutorial.detectors.base import Detector
 
 Reduction = Literal["sum", "mean"]
+CORRECTED = "error+"
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -38,6 +42,15 @@ class ReconstructionDetector(Detector):
     def resolve(self) -> tuple[Sequence[int], Reduction]:
         """Channels and reduction with the None's filled in."""
         return (16, 32, 64) if self.channels is None else self.channels, self.reduction or "sum"
+
+    def score(self, images: Images, kind: str | None = None) -> NDArray[np.float64]:
+        """One score per image as in :meth:`Detector.score`; the kind "error+" is the complexity-normalised error.
+
+        See :func:`lamae_tutorial.complexity_normalized`; of LAMAE it is LAMAE+.
+        """
+        if kind == CORRECTED:
+            return complexity_normalized(super().score(images, "error"), images)
+        return super().score(images, kind)
 
     def reconstruct(self, images: Images) -> Tensor:
         """Reconstructions of images: float tensor (N, C, H, W) in [0, 1] on the CPU.

@@ -11,11 +11,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from sklearn.utils.validation import check_is_fitted
 
+from lamae_tutorial.conformal import Calibration
 from lamae_tutorial.detectors import DETECTORS
 from lamae_tutorial.detectors.base import Detector
 from lamae_tutorial.training import resolve_device
 
 FORMAT = 1
+_SCORES, _GROUPS = "calibration.scores", "calibration.groups"  # beside the network's tensors
 _FILES = {"config.json", "model.safetensors"}
 Kind = TypeVar("Kind", bound=Detector)
 
@@ -51,7 +53,7 @@ def save(detector: Detector, folder: str | os.PathLike[str]) -> Path:
         "image_shape": detector.image_shape_,
         "num_classes": detector.num_classes_,
         "seed": detector.seed_,
-        "threshold": detector.threshold_,
+        "calibration_kind": detector.calibration_kind_,
         "history": detector.history_,
     }
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -60,6 +62,10 @@ def save(detector: Detector, folder: str | os.PathLike[str]) -> Path:
         new.mkdir()
         (new / "config.json").write_text(json.dumps(config, indent=1, default=_name) + "\n")
         state = {name: value.cpu().contiguous() for name, value in detector.network_.state_dict().items()}
+        calibration = detector.calibration_
+        state[_SCORES] = torch.from_numpy(calibration.scores)
+        if calibration.groups is not None:
+            state[_GROUPS] = torch.from_numpy(calibration.groups)
         save_file(state, new / "model.safetensors")
         if target.exists():
             target.rename(old)
@@ -111,11 +117,14 @@ def load(folder: str | os.PathLike[str], kind: type[Kind], device: str = "auto")
         detector.image_shape_ = (channels, height, width)
         detector.num_classes_ = int(config["num_classes"])
         detector.seed_ = int(config["seed"])
-        detector.threshold_ = float(config["threshold"])
+        detector.calibration_kind_ = str(config["calibration_kind"])
         detector.history_ = list(config["history"])
         with torch.random.fork_rng(devices=[]):
             network = detector.build_network(detector.image_shape_, detector.num_classes_)
-        network.load_state_dict(load_file(source / "model.safetensors"))
+        state = load_file(source / "model.safetensors")
+        groups = state.pop(_GROUPS, None)
+        detector.calibration_ = Calibration(state.pop(_SCORES).numpy(), None if groups is None else groups.numpy())
+        network.load_state_dict(state)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"{source}: not a saved detector, or a damaged one: {error}") from error
     detector.network_ = network.to(target_device).to(memory_format=torch.channels_last).eval()
