@@ -455,7 +455,7 @@ def _read_celeba(folder: Path, split: str) -> _Arrays:
     images = []
     for name in names:
         path = folder / "img_align_celeba" / name
-        photograph = _open_image(path).convert("RGB")
+        photograph = open_image(path).convert("RGB")
         width, height = photograph.size
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
@@ -485,7 +485,7 @@ def _read_class_folders(folder: Path, split: str) -> tuple[_Arrays, tuple[str, .
     return _join(arrays for arrays, _ in read), read[0][1]
 
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 
 
 def _read_images(folder: Path) -> tuple[_Arrays, tuple[str, ...]]:
@@ -499,10 +499,10 @@ def _read_images(folder: Path) -> tuple[_Arrays, tuple[str, ...]]:
     broken: list[str] = []
     for label, name in enumerate(classes or ("",)):
         for path in sorted((folder / name).iterdir()):
-            if path.suffix.lower() not in _SUFFIXES:
+            if path.suffix.lower() not in IMAGE_SUFFIXES:
                 continue
             try:
-                image = _open_image(path)
+                image = open_image(path)
             except ValueError as error:
                 broken.append(str(error))
                 continue
@@ -522,12 +522,22 @@ def _read_images(folder: Path) -> tuple[_Arrays, tuple[str, ...]]:
     return _checked(stacked, np.asarray(labels) if classes else None), classes
 
 
-def _open_image(path: Path) -> Image.Image:
+def open_image(path: Path) -> Image.Image:
+    """A decoded image file; a ValueError that names it if it is damaged, foreign or larger than Pillow's limit."""
     try:
-        with Image.open(path) as image:
-            image.load()
-            return image
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                image.load()
+                return image
+    except (
+        UnidentifiedImageError,
+        OSError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:
         raise ValueError(f"{path}: not a readable image ({error})") from error
 
 

@@ -70,6 +70,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         Channels, height and width of the images.
     num_classes_ : int
         S, the number of classes; 0 where no labels are used.
+    class_names_ : tuple of str
+        Names of the S classes: "0" to "S-1", unless they are set.
     seed_ : int
         The seed that was used.
     calibration_ : lamae_tutorial.conformal.Calibration
@@ -203,6 +205,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         self.history_ = history
         self.image_shape_ = image_shape
         self.num_classes_ = num_classes
+        self.class_names_ = tuple(str(label) for label in range(num_classes))
         self.seed_ = seed
         return self.calibrate(held_back[0])
 

@@ -52,6 +52,7 @@ def save(detector: Detector, folder: str | os.PathLike[str]) -> Path:
         "parameters": detector.get_params(),
         "image_shape": detector.image_shape_,
         "num_classes": detector.num_classes_,
+        "class_names": detector.class_names_,
         "seed": detector.seed_,
         "calibration_kind": detector.calibration_kind_,
         "history": detector.history_,
@@ -116,6 +117,9 @@ def load(folder: str | os.PathLike[str], kind: type[Kind], device: str = "auto")
         channels, height, width = (int(size) for size in config["image_shape"])
         detector.image_shape_ = (channels, height, width)
         detector.num_classes_ = int(config["num_classes"])
+        detector.class_names_ = tuple(str(name) for name in config["class_names"])
+        if len(detector.class_names_) != detector.num_classes_:
+            raise ValueError(f"names {len(detector.class_names_)} of {detector.num_classes_} classes")
         detector.seed_ = int(config["seed"])
         detector.calibration_kind_ = str(config["calibration_kind"])
         detector.history_ = list(config["history"])
