@@ -15,6 +15,7 @@ from .detectors.dsebm import DSEBM as DSEBM
 from .detectors.godin import GODIN as GODIN
 from .detectors.lamae import LAMAE as LAMAE
 from .detectors.memae import MemAE as MemAE
+from .detectors.pixelcnn import PixelCNN as PixelCNN
 from .detectors.ssvae import SSVAE as SSVAE
 from .detectors.vae import VAE as VAE
 from .memory import LabelAssistedMemory as LabelAssistedMemory

@@ -42,7 +42,11 @@ def test_the_loss_is_the_cross_entropy_of_images_and_pseudo_outliers() -> None:
     network = network_of(detector)
     odds = torch.cat([network(IMAGES)[2], network(1 - IMAGES)[2]])
     expected = F.cross_entropy(torch.stack([torch.zeros(12), odds], 1), torch.tensor([0] * 6 + [1] * 6))
-    torch.testing.assert_close(detector.loss(network, IMAGES, None), expected)
+    loss = detector.loss(network, IMAGES, None)
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    assert all(weight.grad is None for weight in network.autoencoder.parameters())
+    assert all(weight.grad is not None for weight in network.classifier.parameters())
 
 
 def test_noise_is_added_to_both_labels_in_training_only(monkeypatch: pytest.MonkeyPatch) -> None:

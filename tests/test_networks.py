@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lamae_tutorial.networks import ConvDecoder, ConvEncoder, classifier
+from lamae_tutorial.networks import ConvDecoder, ConvEncoder, ResNetDecoder, classifier, resnet_features
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 8, 8), (3, 17, 30), (1, 1, 5)])
@@ -31,6 +31,19 @@ def test_every_layer_but_the_last_is_normalised() -> None:
     assert len(norms) == 4 + 3
     last = [layer for layer in decoder.modules() if isinstance(layer, nn.ConvTranspose2d)][-1]
     assert last.bias is not None
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 9, 14)])
+def test_resnet_decoder_mirrors_the_encoder(shape: tuple[int, int, int]) -> None:
+    features, size = resnet_features(shape[0], 18)
+    vectors = features(torch.rand(2, *shape))
+    rebuilt = ResNetDecoder(shape, size)(vectors)
+    assert vectors.shape == (2, 512) and rebuilt.shape == (2, *shape)
+    assert rebuilt.min() >= 0 and rebuilt.max() <= 1
+    # Strides and kernels of 32 x 32 images: the stem leaves them as large as they are.
+    assert features.conv1(torch.rand(1, *shape)).shape[2:] == shape[1:]
+    counts = [sum(isinstance(layer, nn.Conv2d) for layer in resnet_features(3, d)[0].modules()) for d in (18, 34)]
+    assert counts == [20, 36], "17 and 33 convolutions and 3 shortcuts each"
 
 
 def test_classifier_depth() -> None:

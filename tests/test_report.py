@@ -40,6 +40,8 @@ def test_table() -> None:
     assert cells[3] == ["mnist-1", "AE", "1", "20.0", "10.0", "80.0", "12.7 ± 0.1"]
     assert cells[4][-1] == "-"
     assert "paper" not in results_table(RESULTS[3:])
+    single = Result("mnist", "mnist", "cifar10", "DSEBM", 0, 10, 10, 0.99, 0.5, 0.3, 0.01)
+    assert results_table([single]).splitlines()[2].split("|")[-2].strip() == "95.5", "a single run has no deviation"
     assert len({len(line) for line in lines}) == 1
 
 
@@ -65,6 +67,12 @@ def test_reported_numbers() -> None:
     assert reported("mnist", "mnist-1", "SSVAE (probability)") == Reported(0.095, 0.006, 1)
     assert reported("mnist", "mnist-1", "SSVAE") is None
     assert reported("digits", "digits-1", "AE") is None
+    assert reported("cifar10", "mnist", "VAE") == Reported(0.5725, math.nan, 2)  # the other paper's
+    assert reported("mnist", "cifar10", "PixelCNN") == Reported(0.6141, math.nan, 1)
+    assert reported("mnist", "cifar10", "Difference") == Reported(0.9718, math.nan, 1)
+    assert reported("cifar10", "mnist", "Difference") == Reported(0.5908, math.nan, 3)
+    assert reported("cifar10", "mnist", "Difference without augmentation") == Reported(0.5873, math.nan, 3)
+    assert reported("mnist", "cifar10", "VAE (probability)") is None
     mean = sum(reported("mnist", f"mnist-{digit}", "LAMAE+").auroc_mean for digit in range(10)) / 10
     assert round(100 * mean, 1) == 95.7
     assert len(reported_complexity()) == 10

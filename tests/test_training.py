@@ -71,6 +71,29 @@ def test_training_lowers_the_loss() -> None:
     assert history[-1]["train_loss"] < 0.05 < 0.2 < history[0]["train_loss"]
 
 
+def test_milestones_divide_the_learning_rate_by_five(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    step = torch.optim.Adam.step
+
+    def watched(self, *arguments):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", watched)
+    run([1.0] * 4, epochs=4, batch_size=4, milestones=(1, 3))
+    assert rates == pytest.approx([0.1, 0.02, 0.02, 0.004])
+
+
+def test_validation_may_use_gradients_by_the_image() -> None:
+    def slope(network: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
+        with torch.enable_grad():
+            moved = images.requires_grad_()
+            (gradient,) = torch.autograd.grad(network(moved).square().sum(), moved)
+        return gradient.mean()
+
+    assert mean_loss(Offset(), slope, torch.full((3, 1, 2, 2), 0.5), None) == pytest.approx(1.0)
+
+
 def test_a_loss_that_is_not_finite_ends_with_advice() -> None:
     with pytest.raises(FloatingPointError, match=r"nan \(validation\) in epoch 2; try a lower learning_rate than 0.1"):
         run([1.0, float("nan")])

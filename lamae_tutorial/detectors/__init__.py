@@ -7,6 +7,7 @@ from lamae_tutorial.detectors.dsebm import DSEBM
 from lamae_tutorial.detectors.godin import GODIN
 from lamae_tutorial.detectors.lamae import LAMAE
 from lamae_tutorial.detectors.memae import MemAE
+from lamae_tutorial.detectors.pixelcnn import PixelCNN
 from lamae_tutorial.detectors.ssvae import SSVAE
 from lamae_tutorial.detectors.vae import VAE
 
@@ -18,5 +19,6 @@ DETECTORS: dict[str, type[Detector]] = {
     "lamae": LAMAE,
     "godin": GODIN,
     "difference": DifferenceDetector,
+    "pixelcnn": PixelCNN,
     "dsebm": DSEBM,
 }

@@ -1,0 +1,142 @@
+"""PixelCNN: a gated autoregressive model (van den Oord et al. 2016), a rival in the difference-image paper.
+
+Each value of an image is predicted from all values before it: rows from the top, pixels from the left, and within a
+pixel red, green, blue. What the model finds improbable is taken for out-of-distribution, which is known to fail: plain
+images of another kind are often *more* probable than the training images (Nalisnick et al. 2019).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lamae_tutorial.complexity import complexity_normalizer
+from lamae_tutorial.detectors.base import Detector
+from lamae_tutorial.networks import ImageShape
+
+_PART = 32  # images at a time: 256 logits for each value of a colour image take 3 MB
+_GAMMA = 1e-9  # as in Eqn (4) of the LAMAE paper
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class PixelCNN(Detector):
+    """Gated PixelCNN.
+
+    Parameters
+    ----------
+    levels : int
+        Values that are told apart, 2 to 256. Fewer are cheaper; the score then is that of the coarser image.
+    features : int
+        Width of both stacks.
+    layers : int
+        Gated layers.
+    kernel_size : int
+        Odd, >= 3. The model sees `layers` times half of it to each side.
+
+    Other parameters are those of :class:`Detector`. Labels are not used.
+
+    Scores: "nll", the negative log likelihood in bits per dimension (a dimension is one value of one pixel);
+    "normalized", the same divided by the complexity normaliser (LAMAE paper, Eqn 4), which was meant for errors.
+    """
+
+    title: ClassVar[str] = "PixelCNN"
+    score_kinds: ClassVar[tuple[str, ...]] = ("nll", "normalized")
+
+    batch_size: int = 32
+    levels: int = 256
+    features: int = 16
+    layers: int = 5
+    kernel_size: int = 5
+
+    def build_network(self, image_shape: ImageShape, num_classes: int) -> nn.Module:
+        if not isinstance(self.levels, int) or not 2 <= self.levels <= 256:
+            raise ValueError(f"levels must be a whole number in 2..256; got {self.levels!r}")
+        if self.kernel_size < 3 or self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd and >= 3; got {self.kernel_size!r}")
+        for name in ("features", "layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be >= 1; got {getattr(self, name)!r}")
+        return PixelCNNNetwork(image_shape[0], self.levels, self.features, self.layers, self.kernel_size)
+
+    def bits_per_dimension(self, network: nn.Module, images: Tensor) -> Tensor:
+        """-log2 p(x) / (C H W) of float images (B, C, H, W) in [0, 1], cut to `levels`: (B,)."""
+        classes = (images * 255).round().long() * self.levels // 256
+        logits = network(2 * classes.float() / (self.levels - 1) - 1)
+        nats = [F.cross_entropy(part, classes[:, at], reduction="none") for at, part in enumerate(logits)]
+        return torch.stack(nats, 1).flatten(1).mean(1) / math.log(2)
+
+    def loss(self, network: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
+        return torch.cat([self.bits_per_dimension(network, part) for part in images.split(_PART)]).mean()
+
+    def score_batch(self, network: nn.Module, images: Tensor) -> dict[str, Tensor]:
+        nll = torch.cat([self.bits_per_dimension(network, part) for part in images.split(_PART)])
+        return {"nll": nll, "normalized": nll / (complexity_normalizer(images).to(nll.device) + _GAMMA)}
+
+
+class PixelCNNNetwork(nn.Module):
+    """Two stacks of gated layers and a softmax for each channel.
+
+    Parameters
+    ----------
+    channels : int
+        Of the images.
+    levels, features, layers, kernel_size
+        See :class:`PixelCNN`.
+    """
+
+    def __init__(self, channels: int, levels: int, features: int, layers: int, kernel_size: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            GatedLayer(channels if layer == 0 else features, features, kernel_size, first=layer == 0)
+            for layer in range(layers)
+        )
+        # The channels of the pixel itself that come before join here, so that the stacks need no masks among channels.
+        self.heads = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(features + before, features, 1), nn.ReLU(), nn.Conv2d(features, levels, 1))
+            for before in range(channels)
+        )
+
+    def forward(self, values: Tensor) -> list[Tensor]:
+        """Values (B, C, H, W) in [-1, 1] to the logits (B, levels, H, W) of each channel."""
+        vertical = horizontal = values
+        for layer in self.layers:
+            vertical, horizontal = layer(vertical, horizontal)
+        return [head(torch.cat([horizontal, values[:, :before]], 1)) for before, head in enumerate(self.heads)]
+
+
+class GatedLayer(nn.Module):
+    """A layer of both stacks (van den Oord et al. 2016, Fig. 2).
+
+    The vertical stack at (r, c) knows rows above r, to both sides of c; the horizontal one what is left of c in row r
+    and, by the vertical one, all rows above. A single stack of masked convolutions would never see part of the pixels
+    above and to the right: the blind spot. Images are padded at the top and the left and cut at the other end, so that
+    no weights need masks. `first` leaves the pixel's own row (column) out, all later layers may use it.
+    """
+
+    def __init__(self, inputs: int, features: int, kernel_size: int, first: bool) -> None:
+        super().__init__()
+        self.first = first
+        self.reach = kernel_size // 2
+        length = self.reach if first else self.reach + 1
+        self.vertical = nn.Conv2d(inputs, 2 * features, (length, kernel_size))
+        self.horizontal = nn.Conv2d(inputs, 2 * features, (1, length))
+        self.link = nn.Conv2d(2 * features, 2 * features, 1)
+        self.out = nn.Conv2d(features, features, 1)
+
+    def forward(self, vertical: Tensor, horizontal: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps of both stacks, (B, inputs, H, W), to maps (B, features, H, W)."""
+        height, width = vertical.shape[2:]
+        reach = self.reach
+        above = self.vertical(F.pad(vertical, (reach, reach, reach, 0)))[:, :, :height]
+        left = self.horizontal(F.pad(horizontal, (reach, 0, 0, 0)))[..., :width]
+        result = self.out(gate(left + self.link(above)))
+        return gate(above), result if self.first else horizontal + result
+
+
+def gate(maps: Tensor) -> Tensor:
+    """tanh of one half of the channels times the sigmoid of the other (their Eqn 2)."""
+    signal, valve = maps.chunk(2, dim=1)
+    return signal.tanh() * valve.sigmoid()
