@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lamae_tutorial.benchmark import Cell, Result
+from lamae_tutorial.benchmark import Cell, Result, variant
 from lamae_tutorial.reported import Reported, reported
 
-METRICS = ("auroc", "auprc_ood", "fpr95")
+METRICS = {"auroc": "AUROC", "auprc_ood": "AUPRC (OoD)", "fpr95": "FPR95"}
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,11 @@ class Row:
     Attributes
     ----------
     id, ood, detector : str
+        The detector with what was changed in it: "LAMAE", "LAMAE+ [beta=2]".
+    epochs : int
+        That were asked for; 0: unknown.
+    n_id, n_ood : int
+        Numbers of test images.
     n : int
         Number of seeds.
     mean, std : dict of str to float
@@ -31,6 +36,9 @@ class Row:
     id: str
     ood: str
     detector: str
+    epochs: int
+    n_id: int
+    n_ood: int
     n: int
     mean: dict[str, float]
     std: dict[str, float]
@@ -49,54 +57,77 @@ def read_results(files: Iterable[Path]) -> list[Result]:
     for path in files:
         try:
             for record in json.loads(path.read_text(encoding="utf-8")):
-                results += [Result(**values) for values in record["results"]]
+                for values in record["results"]:
+                    settings, id_name = record["settings"], values["id"]
+                    # Held against today's settings: one that was changed since then makes a row of its own.
+                    changed = variant(record["detector"], settings, id_name)
+                    results.append(Result(**{**values, "variant": changed, "epochs": settings["epochs"]}))
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: not the results of a run: {error}") from error
     return results
 
 
 def aggregate(results: Sequence[Result]) -> list[Row]:
-    """One row for each OoD set and detector, set by set."""
-    groups: dict[tuple[str, str, str], list[Result]] = {}
+    """One row for each OoD set and detector, set by set. Other settings, epochs or test images make another row.
+
+    Raises
+    ------
+    ValueError
+        Two results of one seed that should be alike differ.
+    """
+    groups: dict[tuple[str, str, str, str, int, int, int], dict[int, Result]] = {}
     for result in results:
-        groups.setdefault((result.id, result.ood, result.detector), []).append(result)
+        key = (result.id, result.ood, result.detector, result.variant, result.epochs, result.n_id, result.n_ood)
+        if groups.setdefault(key, {}).setdefault(result.seed, result) != result:
+            raise ValueError(
+                f"{result.scenario}, {result.detector} on {result.ood}: there are two different results of seed "
+                f"{result.seed}; report their folders apart"
+            )
     rows = []
-    for (id_name, ood, detector), group in groups.items():
-        values = {metric: [getattr(result, metric) for result in group] for metric in METRICS}
+    for (id_name, ood, detector, changed, epochs, n_id, n_ood), group in groups.items():
+        values = {metric: [getattr(result, metric) for result in group.values()] for metric in METRICS}
         rows.append(
             Row(
                 id=id_name,
                 ood=ood,
-                detector=detector,
+                detector=f"{detector} [{changed}]" if changed else detector,
+                epochs=epochs,
+                n_id=n_id,
+                n_ood=n_ood,
                 n=len(group),
                 mean={metric: float(np.mean(numbers)) for metric, numbers in values.items()},
                 std={
                     metric: float(np.std(numbers, ddof=1)) if len(group) > 1 else math.nan
                     for metric, numbers in values.items()
                 },
-                paper=reported(id_name, ood, detector),
+                paper=reported(id_name, ood, detector, changed),
             )
         )
-    sets = list(dict.fromkeys(row.ood for row in rows))
-    return sorted(rows, key=lambda row: sets.index(row.ood))
+    sets = list(dict.fromkeys((row.id, row.ood) for row in rows))
+    return sorted(rows, key=lambda row: sets.index((row.id, row.ood)))
 
 
 def results_table(results: Sequence[Result]) -> str:
-    """Results with one ID set in percent, mean ± standard deviation over seeds.
+    """Results in percent, mean ± standard deviation over seeds.
 
-    The paper's AUROC stands beside them if it has any of these rows.
+    The paper's AUROC stands beside them if it has any of these rows. What distinguishes rows (ID sets, epochs, numbers
+    of test images) has a column where it is needed.
     """
     rows = aggregate(results)
-    header = ["OoD", "detector", "seeds", "AUROC", "AUPRC (OoD)", "FPR95"]
-    lines = [
-        [row.ood, row.detector, str(row.n), *(_percent(row.mean[metric], row.std[metric]) for metric in METRICS)]
-        for row in rows
-    ]
+    columns: dict[str, list[str]] = {"ID": [row.id for row in rows]} if len({row.id for row in rows}) > 1 else {}
+    columns |= {"OoD": [row.ood for row in rows], "detector": [row.detector for row in rows]}
+    if len({row.epochs for row in rows}) > 1:
+        columns["epochs"] = [str(row.epochs) for row in rows]
+    if len({(row.id, row.ood) for row in rows}) < len({(row.id, row.ood, row.n_id, row.n_ood) for row in rows}):
+        columns["images"] = [f"{row.n_id} + {row.n_ood}" for row in rows]
+    columns["seeds"] = [str(row.n) for row in rows]
+    for metric, title in METRICS.items():
+        columns[title] = [_percent(row.mean[metric], row.std[metric]) for row in rows]
     if any(row.paper for row in rows):
-        header.append("paper's AUROC")
-        for line, row in zip(lines, rows, strict=True):
-            line.append("-" if row.paper is None else _percent(row.paper.auroc_mean, row.paper.auroc_std))
-    return text_table(header, lines)
+        columns["paper's AUROC"] = [
+            "-" if row.paper is None else _percent(row.paper.auroc_mean, row.paper.auroc_std) for row in rows
+        ]
+    return text_table(list(columns), list(zip(*columns.values(), strict=True)))
 
 
 def accuracy_line(cells: Sequence[Cell]) -> str:

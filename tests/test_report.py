@@ -45,7 +45,9 @@ def test_table() -> None:
 
 def test_results_are_read_back(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
-    path.write_text(json.dumps([{"results": [asdict(result) for result in RESULTS]}]))
+    path.write_text(
+        json.dumps([{"detector": "LAMAE", "settings": {"epochs": 0}, "results": [asdict(one) for one in RESULTS]}])
+    )
     assert read_results([path]) == RESULTS
     for damaged in ("{", "[{}]", '[{"results": [{"auroc": 1}]}]'):
         path.write_text(damaged)

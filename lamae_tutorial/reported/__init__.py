@@ -2,12 +2,14 @@
 
 `lamae.csv`: Tables 1 to 3 of Zhang et al. 2021, AUROC in percent, mean and standard deviation of 10 repeats.
 `lamae_table3_complexity.csv`: the complexity column of its Table 3, in bits.
+`difference.csv`: Tables 1 to 3 of Kim and Kim, AUC of one run in [0, 1].
 """
 
 import csv
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from math import nan
 
 # The paper took VAE(p) and SSVAE(p) over from the papers that proposed them, with their protocols.
 _PAPERS_TITLE = {
@@ -25,9 +27,9 @@ class Reported:
     Attributes
     ----------
     auroc_mean, auroc_std : float
-        In [0, 1], over 10 repeats.
+        In [0, 1], over 10 repeats; the deviation is not-a-number where the paper gives none.
     table : int
-        Number of the table in the LAMAE paper.
+        Number of the table in its paper.
     """
 
     auroc_mean: float
@@ -35,8 +37,8 @@ class Reported:
     table: int
 
 
-def reported(id_name: str, ood_name: str, detector: str) -> Reported | None:
-    """What the LAMAE paper reports for this pair of sets, or None.
+def reported(id_name: str, ood_name: str, detector: str, variant: str = "") -> Reported | None:
+    """What the papers report for this pair of sets, or None.
 
     Parameters
     ----------
@@ -45,8 +47,11 @@ def reported(id_name: str, ood_name: str, detector: str) -> Reported | None:
     detector : str
         As in a result: "AE", "LAMAE+", "VAE (probability)" for the paper's VAE(p). Where two tables give a number, the
         later one counts.
+    variant : str
+        What is changed in the detector, see :func:`lamae_tutorial.benchmark.variant`. The difference-image paper's
+        ablation has numbers for two.
     """
-    return _lamae().get((id_name, ood_name, _PAPERS_TITLE.get(detector, detector)))
+    return _tables().get((id_name, ood_name, _PAPERS_TITLE.get(detector, detector), variant))
 
 
 def reported_complexity() -> dict[str, float]:
@@ -55,13 +60,18 @@ def reported_complexity() -> dict[str, float]:
 
 
 @cache
-def _lamae() -> dict[tuple[str, str, str], Reported]:
-    return {
-        (row["id"], row["ood"], row["detector"]): Reported(
+def _tables() -> dict[tuple[str, str, str, str], Reported]:
+    lamae = {
+        (row["id"], row["ood"], row["detector"], ""): Reported(
             round(float(row["auroc_mean"]) / 100, 5), round(float(row["auroc_std"]) / 100, 5), int(row["table"])
         )
         for row in _read("lamae.csv")
     }
+    difference = {
+        (row["id"], row["ood"], row["detector"], row["variant"]): Reported(float(row["auc"]), nan, int(row["table"]))
+        for row in _read("difference.csv")
+    }
+    return {**lamae, **difference}
 
 
 def _read(name: str) -> list[dict[str, str]]:
