@@ -50,6 +50,8 @@ class Result:
         Settings of the detector that are not its own for this ID set, see :func:`variant`.
     epochs : int
         That were asked for; 0: unknown.
+    id_entropy, ood_entropy : float or None
+        Mean entropy of the test images in bits; None: unknown.
     """
 
     scenario: str
@@ -65,6 +67,8 @@ class Result:
     fpr95: float
     variant: str = ""
     epochs: int = 0
+    id_entropy: float | None = None
+    ood_entropy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -190,6 +194,7 @@ def evaluate(detector: Detector, scenario: Scenario, seed: int) -> Cell:
         }
     for kind in others:
         scores[f"{detector.title} ({kind})"] = {name: kinds[kind] for name, kinds in by_set.items()}
+    entropy = {name: shannon_entropy(part.images).numpy() for name, part in sets.items()}
     changed = variant(type(detector).__name__, detector.get_params(), scenario.train.name)
     results = []
     for title, of_set in scores.items():
@@ -210,12 +215,13 @@ def evaluate(detector: Detector, scenario: Scenario, seed: int) -> Cell:
                     fpr95=metrics.fpr_at_tpr,
                     variant=changed,
                     epochs=detector.epochs,
+                    id_entropy=float(entropy["id"].mean()),
+                    ood_entropy=float(entropy[ood].mean()),
                 )
             )
     accuracy = None
     if isinstance(detector, ClassifyingDetector) and scenario.test.labels is not None:
         accuracy = float((detector.classify(scenario.test.images) == scenario.test.labels.numpy()).mean())
-    entropy = {name: shannon_entropy(part.images).numpy() for name, part in sets.items()}
     return Cell(scenario, detector, seed, scores, results, entropy, accuracy)
 
 
@@ -234,7 +240,6 @@ def cell_record(cell: Cell) -> dict[str, Any]:
         "training_images": len(cell.scenario.train),
         "provenance": provenance(next(detector.network_.parameters()).device),
         "image_shape": list(cell.scenario.image_shape),
-        "mean_entropy": {name: float(values.mean()) for name, values in cell.entropy.items()},
         "accuracy": cell.accuracy,
         "results": [asdict(result) for result in cell.results],
     }

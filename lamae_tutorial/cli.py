@@ -83,6 +83,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_device(benchmark)
     benchmark.set_defaults(command=_benchmark)
 
+    report = commands.add_parser("report", help="tables and figures of results, ours beside the papers'")
+    report.add_argument("paths", nargs="+", type=Path, metavar="DIR", help="of lamae benchmark; or single record files")
+    report.add_argument("--format", choices=["markdown", "csv", "latex", "html"], default="markdown")
+    report.add_argument("--out", type=Path, metavar="FILE", help="write it, and the figures beside it as PNG and SVG")
+    report.set_defaults(command=_report)
+
     smoke = PROFILES["smoke"]
     demo = commands.add_parser("demo", help=f"autoencoder and LAMAE on {smoke.data_set} without the 1: no data needed")
     _add_run(demo)
@@ -157,7 +163,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _benchmark(options: argparse.Namespace) -> int:
-    from lamae_tutorial import grid, report
+    from lamae_tutorial import grid, page, report, tables
     from lamae_tutorial.training import resolve_device
 
     profile = PROFILES[options.profile]
@@ -172,13 +178,39 @@ def _benchmark(options: argparse.Namespace) -> int:
             cells, out, root=options.data, device=options.device, retry_failed=options.retry_failed, client=client
         )
     if done.finished:
-        print(report.results_table(report.read_results(done.finished)))
+        records = report.read_records(done.finished)
+        print(tables.as_markdown(tables.report_tables(records)))
+        figures = page.save_figures(page.figures(records), out / options.experiment)
+        print(f"\n{len(figures)} figures in {out / options.experiment}")
     print(f"\n{len(done.finished)} of {len(cells)} cells finished, in {out}")
     if done.failed:
         print(f"{len(done.failed)} cells failed (--retry-failed runs them again):", file=sys.stderr)
         for path in done.failed:
             print(f"  {path}", file=sys.stderr)
     return int(bool(done.failed))
+
+
+def _report(options: argparse.Namespace) -> None:
+    from lamae_tutorial import page, report, tables
+
+    records = report.read_records(report.record_files(options.paths))
+    figures = page.figures(records) if options.out is not None or options.format == "html" else {}
+    if options.format == "csv":
+        text = tables.as_csv(report.aggregate(records))
+    else:
+        shown = tables.report_tables(records)
+        write = {"markdown": tables.as_markdown, "latex": tables.as_latex}
+        text = page.as_html(shown, figures) if options.format == "html" else write[options.format](shown)
+    if options.out is None:
+        print(text)
+    else:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text, encoding="utf-8")
+        files = page.save_figures(figures, options.out.parent, prefix=f"{options.out.stem}-")
+        print(f"Written: {options.out} and {len(files)} figures beside it")
+    failed = [file for path in options.paths for file in sorted(path.glob("*.failed"))]
+    for file in failed:
+        print(f"left out, as it failed: {file}", file=sys.stderr)
 
 
 def _datasets(options: argparse.Namespace) -> None:

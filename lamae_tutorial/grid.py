@@ -165,7 +165,7 @@ def compute(cell: CellSpec, root: str | None, device: str) -> Outcome:
             some = images[np.linspace(0, len(images) - 1, min(EXAMPLES, len(images))).astype(int)]
             arrays[f"image/{name}"] = some.numpy()
             arrays[f"reconstruction/{name}"] = (trained.detector.reconstruct(some) * 255).round().byte().numpy()
-    return cell_record(trained), arrays
+    return {**cell_record(trained), "cell": asdict(cell)}, arrays
 
 
 @contextmanager
