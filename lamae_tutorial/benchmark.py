@@ -7,30 +7,27 @@ training ("+").
 
 import json
 import os
-import platform
-import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from lamae_tutorial.complexity import complexity_normalized
+from lamae_tutorial.complexity import complexity_normalized, shannon_entropy
 from lamae_tutorial.detectors import DETECTORS
 from lamae_tutorial.detectors.base import Detector
 from lamae_tutorial.detectors.classifying import ClassifyingDetector
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
 from lamae_tutorial.metrics import summary
 from lamae_tutorial.profiles import SETTINGS
+from lamae_tutorial.provenance import provenance
 from lamae_tutorial.scenarios import Scenario
 
 TPR = 0.95
-_PACKAGES = ("lamae-tutorial", "torch", "torchvision", "numpy", "scikit-learn")
+_OF_THE_RUN = {"epochs", "random_state", "device", "verbose"}  # settings that make no other detector
 
 
 @dataclass(frozen=True)
@@ -49,6 +46,12 @@ class Result:
         Numbers of test images.
     auroc, auprc_ood, auprc_id, fpr95 : float
         See :mod:`lamae_tutorial.metrics`; fpr95 is the share of OoD accepted when 95% of ID is.
+    variant : str
+        Settings of the detector that are not its own for this ID set, see :func:`variant`.
+    epochs : int
+        That were asked for; 0: unknown.
+    id_entropy, ood_entropy : float or None
+        Mean entropy of the test images in bits; None: unknown.
     """
 
     scenario: str
@@ -62,6 +65,10 @@ class Result:
     auprc_ood: float
     auprc_id: float
     fpr95: float
+    variant: str = ""
+    epochs: int = 0
+    id_entropy: float | None = None
+    ood_entropy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,8 @@ class Cell:
     scores : dict of str to dict of str to float64 array (N,)
         By title of the score (e.g. "LAMAE+"), then by the name of the test set; the ID test set is named "id".
     results : list of Result
+    entropy : dict of str to float64 array (N,)
+        Of each image in bits, by the name of the test set.
     accuracy : float or None
         Share of the ID test images that are classified rightly, in [0, 1]; None without a classifier or labels.
     """
@@ -86,6 +95,7 @@ class Cell:
     seed: int
     scores: dict[str, dict[str, NDArray[np.float64]]]
     results: list[Result]
+    entropy: dict[str, NDArray[np.float64]]
     accuracy: float | None
 
 
@@ -114,10 +124,62 @@ def run_cells(
     for seed in seeds:
         scenario = scenario_of_seed(seed)
         for name in detectors:
-            settings = SETTINGS.get(scenario.train.name, {}).get(name, {})
-            detector = DETECTORS[name](epochs=epochs, random_state=seed, device=device, **settings)
-            detector.fit(scenario.train.images, scenario.train.labels, scenario.validation)
-            yield evaluate(detector, scenario, seed)
+            detector = new_detector(name, scenario.train.name, epochs=epochs, random_state=seed, device=device)
+            yield run_cell(scenario, detector, seed)
+
+
+def new_detector(name: str, id_name: str, **parameters: Any) -> Detector:
+    """A detector with its settings for an in-distribution set, and with these parameters.
+
+    Parameters
+    ----------
+    name : str
+        A key of `DETECTORS`.
+    id_name : str
+        See :data:`lamae_tutorial.profiles.SETTINGS`.
+    **parameters
+        Of the detector; they count before the settings.
+
+    Raises
+    ------
+    ValueError
+        There is no such detector.
+    """
+    if name not in DETECTORS:
+        raise ValueError(f"unknown detector {name}; there are {', '.join(DETECTORS)}")
+    return DETECTORS[name](**{**SETTINGS.get(id_name, {}).get(name, {}), **parameters})
+
+
+def variant(class_name: str, settings: Mapping[str, Any], id_name: str) -> str:
+    """What is changed in a detector against its settings for an in-distribution set: "beta=2, latent_dim=16".
+
+    Without what belongs to the run: epochs, seed, device and verbosity. A setting that today's detector does not have,
+    or the other way round, is not looked at.
+
+    Parameters
+    ----------
+    class_name : str
+        E.g. "LAMAE".
+    settings : mapping
+        Parameters of the detector, as in a record.
+    id_name : str
+    """
+    for name, detector in DETECTORS.items():
+        if detector.__name__ == class_name:
+            usual = json.loads(json.dumps(new_detector(name, id_name).get_params()))
+            mine = json.loads(json.dumps(dict(settings)))
+            return ", ".join(
+                f"{key}={mine[key]}"
+                for key in sorted(mine.keys() & usual.keys() - _OF_THE_RUN)
+                if mine[key] != usual[key]
+            )
+    return ""
+
+
+def run_cell(scenario: Scenario, detector: Detector, seed: int) -> Cell:
+    """Train a detector on a scenario's ID images and evaluate it."""
+    detector.fit(scenario.train.images, scenario.train.labels, scenario.validation)
+    return evaluate(detector, scenario, seed)
 
 
 def evaluate(detector: Detector, scenario: Scenario, seed: int) -> Cell:
@@ -133,6 +195,8 @@ def evaluate(detector: Detector, scenario: Scenario, seed: int) -> Cell:
         }
     for kind in others:
         scores[f"{detector.title} ({kind})"] = {name: kinds[kind] for name, kinds in by_set.items()}
+    entropy = {name: shannon_entropy(part.images).numpy() for name, part in sets.items()}
+    changed = variant(type(detector).__name__, detector.get_params(), scenario.train.name)
     results = []
     for title, of_set in scores.items():
         for ood in scenario.ood:
@@ -150,28 +214,16 @@ def evaluate(detector: Detector, scenario: Scenario, seed: int) -> Cell:
                     auprc_ood=metrics.auprc_ood,
                     auprc_id=metrics.auprc_id,
                     fpr95=metrics.fpr_at_tpr,
+                    variant=changed,
+                    epochs=detector.epochs,
+                    id_entropy=float(entropy["id"].mean()),
+                    ood_entropy=float(entropy[ood].mean()),
                 )
             )
     accuracy = None
     if isinstance(detector, ClassifyingDetector) and scenario.test.labels is not None:
         accuracy = float((detector.classify(scenario.test.images) == scenario.test.labels.numpy()).mean())
-    return Cell(scenario, detector, seed, scores, results, accuracy)
-
-
-def provenance(device: torch.device) -> dict[str, Any]:
-    """Where numbers come from: versions, commit of the checkout (None outside one), device and threads."""
-    versions = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
-    return {
-        "versions": versions,
-        "commit": _commit(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})",
-        "threads": torch.get_num_threads(),
-    }
+    return Cell(scenario, detector, seed, scores, results, entropy, accuracy)
 
 
 def cell_record(cell: Cell) -> dict[str, Any]:
@@ -189,9 +241,25 @@ def cell_record(cell: Cell) -> dict[str, Any]:
         "training_seconds": sum(epoch["seconds"] for epoch in detector.history_),
         "training_images": len(cell.scenario.train),
         "provenance": provenance(next(detector.network_.parameters()).device),
+        "image_shape": list(cell.scenario.image_shape),
         "accuracy": cell.accuracy,
         "results": [asdict(result) for result in cell.results],
     }
+
+
+def score_arrays(cell: Cell) -> dict[str, NDArray[np.float64]]:
+    """The scores by "TITLE/SET", e.g. "LAMAE+/id"."""
+    return {f"{title}/{name}": values for title, of_set in cell.scores.items() for name, values in of_set.items()}
+
+
+def cell_line(results: Sequence[Result]) -> str:
+    """A cell in one line: AUROC in percent of the detector's default score, which is the first of its results."""
+    first = results[0]
+    title = f"{first.detector} [{first.variant}]" if first.variant else first.detector
+    areas = ", ".join(
+        f"{result.ood} {100 * result.auroc:.1f}" for result in results if result.detector == first.detector
+    )
+    return f"{first.scenario}, seed {first.seed}, {title}, AUROC: {areas}"
 
 
 def write_run(folder: Path, cells: Sequence[Cell], figure: bytes) -> None:
@@ -202,12 +270,7 @@ def write_run(folder: Path, cells: Sequence[Cell], figure: bytes) -> None:
         new = Path(work) / "new"
         new.mkdir()
         (new / "results.json").write_text(json.dumps([cell_record(cell) for cell in cells], indent=1) + "\n")
-        arrays = {
-            f"seed{cell.seed}/{title}/{name}": values
-            for cell in cells
-            for title, of_set in cell.scores.items()
-            for name, values in of_set.items()
-        }
+        arrays = {f"seed{cell.seed}/{key}": values for cell in cells for key, values in score_arrays(cell).items()}
         np.savez_compressed(new / "scores.npz", **arrays)  # type: ignore[arg-type]
         (new / "figure.png").write_bytes(figure)
         if folder.exists():
@@ -222,19 +285,3 @@ def check_new_folder(folder: Path) -> None:
     parent = next(parent for parent in folder.absolute().parents if parent.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise PermissionError(f"{folder} cannot be made: {parent} is not a writable folder")
-
-
-def _commit() -> str | None:
-    """The checkout's commit, with "+changes" where files differ from it."""
-    here = Path(__file__)
-    git = ["git", "-C", str(here.parent)]
-    try:
-        # An installed copy may lie inside somebody else's checkout: the commit counts only where this file is tracked.
-        subprocess.run([*git, "ls-files", "--error-unmatch", here.name], capture_output=True, check=True)
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "."], capture_output=True, text=True, check=True
-        ).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit + ("+changes" if changed.strip() else "")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lamae_tutorial import __version__
+from lamae_tutorial.experiments import EXPERIMENTS, ScenarioSpec, experiment_cells
 from lamae_tutorial.profiles import PROFILES
 
 _DEFAULT_DETECTORS = "autoencoder,lamae"
@@ -14,13 +15,13 @@ _DEFAULT_DETECTORS = "autoencoder,lamae"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code.
 
-    0; 2 for bad arguments, data that are not there and folders that cannot be written; 1 for what fails on the way;
-    130 when stopped by Ctrl-C.
+    0; 2 for bad arguments, data that are not there and folders that cannot be written; 1 for what fails on the way,
+    cells of a benchmark included; 130 when stopped by Ctrl-C.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        options.command(options)
+        return int(options.command(options) or 0)
     except (ValueError, FileNotFoundError, FileExistsError, PermissionError) as error:
         print(f"lamae {options.name}: {error}", file=sys.stderr)
         return 2
@@ -30,7 +31,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"lamae {options.name}: stopped", file=sys.stderr)
         return 130
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,6 +58,37 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(run)
     run.set_defaults(command=_run)
 
+    benchmark = commands.add_parser(
+        "benchmark",
+        help="run a table or figure of the papers; started again, it goes on where it was",
+        description="Each finished cell (scenario, detector, seed) is kept in --out. "
+        "Started again, the command runs what is missing there.",
+    )
+    benchmark.add_argument("experiment", choices=EXPERIMENTS, metavar="NAME", help=", ".join(EXPERIMENTS))
+    benchmark.add_argument(
+        "--profile",
+        choices=PROFILES,
+        default="fast",
+        help="smoke: digits, seconds; fast: real data on a CPU; paper: full",
+    )
+    benchmark.add_argument("--seeds", type=_positive, help="number of repeats (default: the profile's)")
+    benchmark.add_argument("--epochs", type=_positive, help="at most (default: the profile's)")
+    benchmark.add_argument("--detectors", type=_names, metavar="NAME,...", help="only these (default: all it has)")
+    benchmark.add_argument("--out", type=Path, metavar="DIR", help="(default: runs/benchmark-PROFILE)")
+    benchmark.add_argument("--retry-failed", action="store_true", help="run the cells again that failed")
+    cluster = benchmark.add_mutually_exclusive_group()
+    cluster.add_argument("--workers", type=_positive, metavar="N", help="processes on this machine, by Dask")
+    cluster.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, e.g. tcp://10.0.0.1:8786")
+    _add_data(benchmark)
+    _add_device(benchmark)
+    benchmark.set_defaults(command=_benchmark)
+
+    report = commands.add_parser("report", help="tables and figures of results, ours beside the papers'")
+    report.add_argument("paths", nargs="+", type=Path, metavar="DIR", help="of lamae benchmark; or single record files")
+    report.add_argument("--format", choices=["markdown", "csv", "latex", "html"], default="markdown")
+    report.add_argument("--out", type=Path, metavar="FILE", help="write it, and the figures beside it as PNG and SVG")
+    report.set_defaults(command=_report)
+
     smoke = PROFILES["smoke"]
     demo = commands.add_parser("demo", help=f"autoencoder and LAMAE on {smoke.data_set} without the 1: no data needed")
     _add_run(demo)
@@ -79,8 +110,12 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DIR", help="folder of the data (default: LAMAE_DATA, else a cache folder)")
 
 
-def _add_run(parser: argparse.ArgumentParser) -> None:
+def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: %(default)s)")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    _add_device(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="new folder for results.json, scores.npz, figure.png")
 
 
@@ -98,38 +133,25 @@ def _positive(text: str) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from lamae_tutorial import benchmark, plots, report, scenarios
-    from lamae_tutorial.detectors import DETECTORS
+    from lamae_tutorial import benchmark, grid, plots, report
     from lamae_tutorial.training import resolve_device
 
-    unknown = [name for name in options.detectors if name not in DETECTORS]
-    if unknown:
-        raise ValueError(f"unknown detector {', '.join(unknown)}; there are {', '.join(DETECTORS)}")
+    for name in options.detectors:
+        benchmark.new_detector(name, options.id)  # an unknown one ends here
     resolve_device(options.device)
     if options.out is not None:
         benchmark.check_new_folder(options.out)
-
-    def scenario(seed: int) -> scenarios.Scenario:
-        settings = {"protocol": options.protocol, "random_state": seed, "root": options.data}
-        if options.ood is not None:
-            return scenarios.cross_dataset(options.id, options.ood, **settings)
-        return scenarios.leave_one_class_out(options.id, options.held_out, **settings)
-
+    scenario = ScenarioSpec(options.id, options.held_out, tuple(options.ood or ()), options.protocol)
     cells = []
     for cell in benchmark.run_cells(
-        scenario,
+        lambda seed: grid.load_scenario(scenario, seed, options.data),
         options.detectors,
         range(options.seeds),
         epochs=options.epochs,
         device=options.device,
     ):
         cells.append(cell)
-        auroc = ", ".join(
-            f"{result.ood} {100 * result.auroc:.1f}"
-            for result in cell.results
-            if result.detector == cell.detector.title
-        )
-        print(f"seed {cell.seed}, {cell.detector.title}, AUROC: {auroc}", file=sys.stderr, flush=True)
+        print(benchmark.cell_line(cell.results), file=sys.stderr, flush=True)
     print(report.results_table([result for cell in cells for result in cell.results]))
     accuracy = report.accuracy_line(cells)
     if accuracy:
@@ -138,6 +160,57 @@ def _run(options: argparse.Namespace) -> None:
         figure = plots.run_figure([cell for cell in cells if cell.seed == 0])
         benchmark.write_run(options.out, cells, plots.to_png(figure))
         print(f"\nWritten: {options.out}/results.json, scores.npz, figure.png")
+
+
+def _benchmark(options: argparse.Namespace) -> int:
+    from lamae_tutorial import grid, page, report, tables
+    from lamae_tutorial.training import resolve_device
+
+    profile = PROFILES[options.profile]
+    cells = experiment_cells(
+        options.experiment, profile, seeds=options.seeds, epochs=options.epochs, detectors=options.detectors
+    )
+    if options.scheduler is None:
+        resolve_device(options.device)
+    out = options.out or Path("runs") / f"benchmark-{options.profile}"
+    with grid.dask_client(options.workers, options.scheduler) as client:
+        done = grid.run_grid(
+            cells, out, root=options.data, device=options.device, retry_failed=options.retry_failed, client=client
+        )
+    if done.finished:
+        records = report.read_records(done.finished)
+        print(tables.as_markdown(tables.report_tables(records)))
+        figures = page.save_figures(page.figures(records), out / options.experiment)
+        print(f"\n{len(figures)} figures in {out / options.experiment}")
+    print(f"\n{len(done.finished)} of {len(cells)} cells finished, in {out}")
+    if done.failed:
+        print(f"{len(done.failed)} cells failed (--retry-failed runs them again):", file=sys.stderr)
+        for path in done.failed:
+            print(f"  {path}", file=sys.stderr)
+    return int(bool(done.failed))
+
+
+def _report(options: argparse.Namespace) -> None:
+    from lamae_tutorial import page, report, tables
+
+    records = report.read_records(report.record_files(options.paths))
+    figures = page.figures(records) if options.out is not None or options.format == "html" else {}
+    if options.format == "csv":
+        text = tables.as_csv(report.aggregate(records))
+    else:
+        shown = tables.report_tables(records)
+        write = {"markdown": tables.as_markdown, "latex": tables.as_latex}
+        text = page.as_html(shown, figures) if options.format == "html" else write[options.format](shown)
+    if options.out is None:
+        print(text)
+    else:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text, encoding="utf-8")
+        files = page.save_figures(figures, options.out.parent, prefix=f"{options.out.stem}-")
+        print(f"Written: {options.out} and {len(files)} figures beside it")
+    failed = [file for path in options.paths for file in sorted(path.glob("*.failed"))]
+    for file in failed:
+        print(f"left out, as it failed: {file}", file=sys.stderr)
 
 
 def _datasets(options: argparse.Namespace) -> None:

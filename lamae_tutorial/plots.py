@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from lamae_tutorial.benchmark import Cell
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
+from lamae_tutorial.report import Row
 
 ID_COLOUR, OOD_COLOUR = "#0072B2", "#D55E00"
 OKABE_ITO = (ID_COLOUR, OOD_COLOUR, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
@@ -102,6 +104,80 @@ def run_figure(cells: Sequence[Cell], images_a_set: int = 8) -> Figure:
         score_densities(axes, of_set["id"], {name: values for name, values in of_set.items() if name != "id"})
         axes.set_title(title)
     lower.subplots_adjust(left=0.08, right=0.98, bottom=0.12 / density_rows + 0.04, top=0.93, hspace=0.5, wspace=0.2)
+    return figure
+
+
+def auroc_figure(rows: Sequence[Row]) -> Figure:
+    """AUROC of each detector on each OoD set, with its deviation: filled ours, hollow the paper's."""
+    titles = list(dict.fromkeys(row.detector for row in rows))
+    sets = list(dict.fromkeys(row.ood for row in rows))
+    figure = Figure(figsize=(9, 1.2 + 0.28 * len(titles) * len(sets)), facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    for row in rows:
+        colour = OKABE_ITO[titles.index(row.detector) % len(OKABE_ITO)]
+        height = sets.index(row.ood) * (len(titles) + 1) + titles.index(row.detector)
+        style: dict[str, Any] = {"fmt": "o", "color": colour, "capsize": 3}
+        axes.errorbar(100 * row.mean["auroc"], height, xerr=100 * np.nan_to_num(row.std["auroc"]), **style)
+        if row.paper is not None:
+            deviation = 100 * np.nan_to_num(row.paper.auroc_std)
+            axes.errorbar(100 * row.paper.auroc_mean, height + 0.3, xerr=deviation, mfc="white", alpha=0.6, **style)
+    heights = {
+        sets.index(row.ood) * (len(titles) + 1) + titles.index(row.detector): f"{row.ood}  {row.detector}"
+        for row in rows
+    }
+    axes.set_yticks(list(heights), list(heights.values()), fontsize="small")
+    axes.invert_yaxis()
+    axes.grid(axis="x", alpha=0.3)
+    axes.set(xlabel="AUROC (%): filled ours, hollow the paper's")
+    return figure
+
+
+def reconstructions_figure(rows: Mapping[str, Tensor]) -> Figure:
+    """Images and their reconstructions, a row each (LAMAE paper, Fig. 3)."""
+    figure = Figure(figsize=(9, 0.8 * len(rows)), facecolor="white")
+    image_grid(figure, rows)
+    return figure
+
+
+def densities_figure(
+    scores: Mapping[str, tuple[NDArray[np.float64], Mapping[str, NDArray[np.float64]]]],
+) -> Figure:
+    """The densities of each detector's ID and OoD scores side by side (LAMAE paper, Fig. 4)."""
+    figure = Figure(figsize=(9, 3.2), facecolor="white", layout="constrained")
+    panels = figure.subplots(1, len(scores), squeeze=False)[0]
+    for axes, (title, (inside, ood)) in zip(panels, scores.items(), strict=True):
+        score_densities(axes, inside, ood)
+        axes.set_title(title)
+    return figure
+
+
+def memory_figure(curves: Mapping[str, Mapping[int, tuple[float, float]]]) -> Figure:
+    """AUROC (mean, deviation) by memory slots per class (LAMAE paper, Fig. 5)."""
+    figure = Figure(figsize=(6, 3.4), facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    for number, (name, by_size) in enumerate(curves.items()):
+        sizes = sorted(by_size)
+        means, deviations = (np.array([100 * by_size[size][part] for size in sizes]) for part in (0, 1))
+        colour, marker = OKABE_ITO[number % len(OKABE_ITO)], "os^vD"[number % 5]
+        axes.errorbar(sizes, means, yerr=np.nan_to_num(deviations), label=name, color=colour, marker=marker, capsize=3)
+    axes.set(xscale="log", xlabel="memory slots per class", ylabel="AUROC (%)")
+    ticks = sorted({size for by_size in curves.values() for size in by_size})
+    axes.set_xticks(ticks, [str(size) for size in ticks])
+    axes.set_xticks([], minor=True)
+    axes.legend()
+    return figure
+
+
+def entropy_figure(sets: Mapping[str, NDArray[np.float64]]) -> Figure:
+    """Reconstruction error over entropy: an array (2, N) of both for each set (LAMAE paper, Section 3.2.1)."""
+    figure = Figure(figsize=(6, 3.6), facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    for number, (name, (entropy, error)) in enumerate(sets.items()):
+        some = np.linspace(0, len(entropy) - 1, min(2000, len(entropy))).astype(int)  # a file of moderate size
+        colour, marker = OKABE_ITO[number % len(OKABE_ITO)], "ox^v"[number % 4]
+        axes.scatter(entropy[some], error[some], s=8, alpha=0.4, label=name, color=colour, marker=marker)
+    axes.set(xlabel="entropy (bits)", ylabel="mean squared error", yscale="log")
+    axes.legend()
     return figure
 
 

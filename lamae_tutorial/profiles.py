@@ -3,27 +3,50 @@
 The command line, the notebooks and the tests take them from here. No PyTorch is imported, so that `--help` is quick.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Settings of a leave-one-class-out run.
+    """What is run, on which images and for how long.
 
     Attributes
     ----------
     data_set : str
-        See :func:`lamae_tutorial.load_images`.
+        Of the leave-one-class-out runs, see :func:`lamae_tutorial.load_images`.
     epochs : int
         At most, for each detector.
     seeds : int
         Repeats, with the seeds 0, 1, ...
+    held_out_classes : tuple of int
+        Each is OoD once.
+    reconstructed_class, memory_class : int
+        The OoD class of the LAMAE paper's Figures 3 and 4, and of its Figure 5.
+    memory_sizes : tuple of int
+        N^s of Figure 5.
+    cross : tuple of (str, tuple of str)
+        In-distribution sets with their OoD sets, as in the LAMAE paper's Table 2.
+    difference : tuple of (str, str)
+        ID and OoD set, as in Tables 1 and 2 of the difference-image paper; its ablation has the last of them.
+    correlated : tuple of str
+        The sets whose entropy is held against the reconstruction error (LAMAE paper, Section 3.2.1).
+    cifar10_epochs, difference_epochs : int
+        Instead of `epochs`, where CIFAR-10 is in-distribution, and for all of the difference-image paper's runs.
     """
 
     data_set: str
     epochs: int
     seeds: int
+    held_out_classes: tuple[int, ...]
+    reconstructed_class: int
+    memory_class: int
+    memory_sizes: tuple[int, ...]
+    cross: tuple[tuple[str, tuple[str, ...]], ...]
+    difference: tuple[tuple[str, str], ...]
+    correlated: tuple[str, ...]
+    cifar10_epochs: int
+    difference_epochs: int
 
 
 _CIFAR10 = {"channels": (64, 128, 128, 256), "latent_dim": 64}
@@ -39,8 +62,40 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     }
 }
 
+_SMOKE = Profile(
+    "digits",
+    epochs=40,
+    seeds=3,
+    held_out_classes=(1,),
+    reconstructed_class=1,
+    memory_class=1,
+    memory_sizes=(1, 10),
+    cross=(("digits", ("constant", "noise")),),
+    difference=(("digits", "noise"),),
+    correlated=("digits",),
+    cifar10_epochs=1,
+    difference_epochs=1,
+)
+_PAPER = Profile(
+    "mnist",
+    epochs=200,
+    seeds=10,
+    held_out_classes=tuple(range(10)),
+    reconstructed_class=7,
+    memory_class=0,
+    memory_sizes=(1, 2, 5, 10, 20, 50, 100),
+    cross=(
+        ("fashion_mnist", ("mnist", "notmnist", "constant", "noise")),
+        ("cifar10", ("fashion_mnist", "celeba", "constant", "noise")),
+    ),
+    difference=(("mnist", "cifar10"), ("cifar10", "mnist")),
+    correlated=("mnist", "cifar10"),
+    cifar10_epochs=500,
+    difference_epochs=100,
+)
+
 PROFILES = {
-    "smoke": Profile("digits", epochs=40, seeds=3),
-    "fast": Profile("mnist", epochs=20, seeds=3),
-    "paper": Profile("mnist", epochs=200, seeds=10),
+    "smoke": _SMOKE,
+    "fast": replace(_PAPER, epochs=20, seeds=3, cifar10_epochs=20, difference_epochs=5),
+    "paper": _PAPER,
 }

@@ -5,7 +5,7 @@ the test images, and all test sets are cut to the same number. "test-only" takes
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -18,6 +18,7 @@ from lamae_tutorial.networks import ImageShape
 
 Protocol = Literal["balanced", "test-only"]
 Name = str | os.PathLike[str]
+Load = Callable[..., ImageSet]
 
 VALIDATION_SHARE = 0.1  # of the ID training images (LAMAE paper, Section 4.1)
 
@@ -61,6 +62,7 @@ def leave_one_class_out(
     random_state: int = 0,
     root: str | os.PathLike[str] | None = None,
     download: bool = False,
+    load: Load = load_images,
 ) -> Scenario:
     """One class of a data set is OoD, the others are ID (LAMAE paper, Setting 1).
 
@@ -76,6 +78,8 @@ def leave_one_class_out(
         Seed of the validation split and of the cut to equal numbers.
     root, download
         See :func:`load_images`.
+    load : callable
+        What is called to load a set: one that keeps the sets saves time where many scenarios are made.
 
     Returns
     -------
@@ -87,8 +91,8 @@ def leave_one_class_out(
         The class does not exist, or the set has no labels.
     """
     _check_protocol(protocol)
-    train = load_images(name, "train", root, download)
-    test = load_images(name, "test", root, download)
+    train = load(name, "train", root, download)
+    test = load(name, "test", root, download)
     if train.labels is None or test.labels is None:
         raise ValueError(f"{train.name} has no labels, so that no class can be held out")
     held_out = _label(held_out_class, train.classes)
@@ -121,6 +125,7 @@ def cross_dataset(
     random_state: int = 0,
     root: str | os.PathLike[str] | None = None,
     download: bool = False,
+    load: Load = load_images,
 ) -> Scenario:
     """One data set is ID, others are OoD (LAMAE paper, Settings 2 and 3).
 
@@ -138,8 +143,8 @@ def cross_dataset(
         of each among the sets, so that nothing of any image is lost.
     random_state : int
         Seed of the validation split, the synthetic sets and the cut to equal numbers.
-    root, download
-        See :func:`load_images`.
+    root, download, load
+        See :func:`leave_one_class_out`.
 
     Returns
     -------
@@ -148,10 +153,10 @@ def cross_dataset(
     _check_protocol(protocol)
     if not ood_names:
         raise ValueError("ood_names is empty: name at least one OoD set")
-    train = load_images(id_name, "train", root, download)
-    test = load_images(id_name, "test", root, download)
+    train = load(id_name, "train", root, download)
+    test = load(id_name, "test", root, download)
     loaded = [
-        source if isinstance(source, ImageSet) else load_images(source, _ood_split(source), root, download)
+        source if isinstance(source, ImageSet) else load(source, _ood_split(source), root, download)
         for source in ood_names
         if source not in SYNTHETIC
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lamae_tutorial import __version__
+from lamae_tutorial import __version__, benchmark
 from lamae_tutorial.cli import main
 
 
@@ -68,6 +68,9 @@ def test_own_npz_by_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         (["run", "--id", "digits", "--ood", ","], "expected one name or more"),
         (["run", "--id", "digits"], "one of the arguments --held-out --ood is required"),
         (["run", "--id", "digits", "--held-out", "1", "--ood", "noise"], "not allowed with"),
+        (["benchmark", "table4"], "invalid choice: 'table4'"),
+        (["benchmark", "table3", "--detectors", "godin"], "table3 has no detector godin; it has"),
+        (["benchmark", "table3", "--workers", "2", "--scheduler", "tcp://localhost:1"], "not allowed with"),
         (["datasets", "--download", "mnits"], "unknown image set 'mnits'"),
         ([], "required: COMMAND"),
     ],
@@ -77,6 +80,30 @@ def test_bad_arguments_end_with_2_and_say_why(
 ) -> None:
     assert run(*arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_benchmark_ends_with_1_when_a_cell_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train(scenario, detector, seed):
+        if detector.title == "MemAE":
+            raise RuntimeError("out of memory")
+        return run_cell(scenario, detector, seed)
+
+    run_cell = benchmark.run_cell
+    monkeypatch.setattr("lamae_tutorial.grid.run_cell", train)
+    arguments = ["benchmark", "table3", "--profile", "smoke", "--seeds", "1", "--epochs", "1", "--out", str(tmp_path)]
+    assert run(*arguments) == 1
+    printed = capsys.readouterr()
+    assert "2 of 3 cells finished" in printed.out and "1 cells failed" in printed.err
+    assert [line.split("|")[2].strip() for line in printed.out.splitlines() if "digits" in line] == [
+        *("AE", "AE+", "AE (cosine)"),
+        *("LAMAE", "LAMAE+", "LAMAE (cosine)", "LAMAE (energy)", "LAMAE (msp)"),
+    ]
+    monkeypatch.undo()
+    assert run(*arguments) == 1  # it stays recorded
+    assert run(*arguments, "--retry-failed") == 0
+    assert "| digits-1 | MemAE+" in capsys.readouterr().out
 
 
 def test_missing_data_and_taken_folders_end_with_2_before_training(
@@ -117,7 +144,7 @@ def test_demo_has_the_smoke_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen == {"name": "digits without 1", "detectors": ["autoencoder", "lamae"], "seeds": [0, 1, 2], "epochs": 40}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["benchmark", "--help"], ["--version"]])
 def test_help_does_not_import_torch(arguments: list[str]) -> None:
     code = f"""
 import sys

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from lamae_tutorial import auprc, auroc, fpr_at_tpr, summary
+from lamae_tutorial.metrics import bootstrap_interval, delong
 
 
 def test_by_hand() -> None:
@@ -56,3 +58,48 @@ def test_bad_options_are_refused() -> None:
         fpr_at_tpr([1.0], [2.0], tpr=95)
     with pytest.raises(ValueError, match='positive must be "ood" or "id"'):
         auprc([1.0], [2.0], positive="both")  # type: ignore[arg-type]
+
+
+def test_delong_by_hand() -> None:
+    # Three ID and two OoD images. Shares of OoD above each ID image: first 1, 1, 1/2; second 1/2, 1/2, 1.
+    # Shares of ID below each OoD image: first 1, 2/3; second 1, 1/3. AUROC 5/6 and 2/3.
+    result = delong([1.0, 2.0, 4.0], [5.0, 3.0], [3.0, 2.0, 1.0], [4.0, 1.5])
+    id_differences, ood_differences = [1 / 2, 1 / 2, -1 / 2], [0, 1 / 3]
+    variance = np.var(id_differences, ddof=1) / 3 + np.var(ood_differences, ddof=1) / 2
+    assert result.difference == pytest.approx(5 / 6 - 2 / 3)
+    assert result.standard_error == pytest.approx(np.sqrt(variance))
+    assert result.p == pytest.approx(2 * (1 - norm.cdf((1 / 6) / np.sqrt(variance))))
+
+
+def test_delong_agrees_with_the_bootstrap() -> None:
+    rng = np.random.default_rng(0)
+    inside, outside = rng.normal(0, 1, (2, 300)), rng.normal(0.8, 1, (2, 200))
+    inside[1] += inside[0]  # two detectors that agree in part
+    outside[1] += outside[0]
+    pair = (inside[0], outside[0], inside[1].round(1), outside[1].round(1))  # the second with ties
+    result = delong(*pair)
+    assert result.difference == pytest.approx(auroc(*pair[:2]) - auroc(*pair[2:]), abs=1e-12)
+    differences = []
+    for _ in range(500):
+        i, o = rng.integers(0, 300, 300), rng.integers(0, 200, 200)
+        differences.append(auroc(pair[0][i], pair[1][o]) - auroc(pair[2][i], pair[3][o]))
+    assert result.standard_error == pytest.approx(np.std(differences), rel=0.1)
+
+
+def test_delong_of_the_same_and_of_perfect_scores() -> None:
+    inside, outside = [1.0, 2.0, 3.0], [2.5, 4.0]
+    assert delong(inside, outside, inside, outside).p == 1
+    assert delong([1.0, 2.0], [3.0, 4.0], [3.0, 4.0], [1.0, 2.0]).p == 0
+    with pytest.raises(ValueError, match="the same images, at least two; got 2 and 3"):
+        delong(inside, outside, inside, [1.0, 2.0, 3.0])
+
+
+def test_bootstrap_interval() -> None:
+    low, high = bootstrap_interval([0.0, 1.0])
+    assert (low, high) == (0.0, 1.0)  # a quarter of the samples each is (0, 0) and (1, 1)
+    values = np.random.default_rng(1).normal(0.5, 0.1, 50)
+    low, high = bootstrap_interval(values)
+    half = 1.96 * values.std() / np.sqrt(50)
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.003)
+    with pytest.raises(ValueError, match="at least two values"):
+        bootstrap_interval([0.5])

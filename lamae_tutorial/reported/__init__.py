@@ -2,14 +2,14 @@
 
 `lamae.csv`: Tables 1 to 3 of Zhang et al. 2021, AUROC in percent, mean and standard deviation of 10 repeats.
 `lamae_table3_complexity.csv`: the complexity column of its Table 3, in bits.
-`difference.csv`: Tables 1 to 3 of Kim and Kim, AUROC of a single run.
+`difference.csv`: Tables 1 to 3 of Kim and Kim, AUC of one run in [0, 1].
 """
 
 import csv
-import math
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from math import nan
 
 # The paper took VAE(p) and SSVAE(p) over from the papers that proposed them, with their protocols.
 _PAPERS_TITLE = {
@@ -19,15 +19,8 @@ _PAPERS_TITLE = {
     "SSVAE (probability)": "SSVAE(p)",
 }
 
-# Kim and Kim do not say which score of the VAE they took: the error is the usual one. Their full model is "Ours".
-_DIFFERENCE_TITLE = {
-    "PixCNN": "PixelCNN",
-    "VAE": "VAE(e)",
-    "Ours": "Difference",
-    "Full model": "Difference",
-    "w/o auxiliary input": "Difference without auxiliary input",
-    "w/o data augmentation": "Difference without augmentation",
-}
+# Pearson's, between image entropy and reconstruction error (LAMAE paper, Section 3.2.1).
+CORRELATION = 0.7952
 
 
 @dataclass(frozen=True)
@@ -37,10 +30,9 @@ class Reported:
     Attributes
     ----------
     auroc_mean, auroc_std : float
-        In [0, 1], over 10 repeats; of a single run, with not-a-number for the deviation, in the difference-image paper.
+        In [0, 1], over 10 repeats; the deviation is not-a-number where the paper gives none.
     table : int
-        Number of the table in the LAMAE paper, or, for "mnist" against "cifar10" and the reverse, in the
-        difference-image paper.
+        Number of the table in its paper.
     """
 
     auroc_mean: float
@@ -48,18 +40,21 @@ class Reported:
     table: int
 
 
-def reported(id_name: str, ood_name: str, detector: str) -> Reported | None:
-    """What the papers report for this pair of sets, or None. No pair stands in both papers.
+def reported(id_name: str, ood_name: str, detector: str, variant: str = "") -> Reported | None:
+    """What the papers report for this pair of sets, or None.
 
     Parameters
     ----------
     id_name, ood_name : str
-        As in a scenario: "mnist" and "mnist-1", "cifar10" and "celeba", "mnist" and "cifar10".
+        As in a scenario: "mnist" and "mnist-1", "cifar10" and "celeba".
     detector : str
         As in a result: "AE", "LAMAE+", "VAE (probability)" for the paper's VAE(p). Where two tables give a number, the
         later one counts.
+    variant : str
+        What is changed in the detector, see :func:`lamae_tutorial.benchmark.variant`. The difference-image paper's
+        ablation has numbers for two.
     """
-    return _papers().get((id_name, ood_name, _PAPERS_TITLE.get(detector, detector)))
+    return _tables().get((id_name, ood_name, _PAPERS_TITLE.get(detector, detector), variant))
 
 
 def reported_complexity() -> dict[str, float]:
@@ -68,17 +63,15 @@ def reported_complexity() -> dict[str, float]:
 
 
 @cache
-def _papers() -> dict[tuple[str, str, str], Reported]:
+def _tables() -> dict[tuple[str, str, str, str], Reported]:
     lamae = {
-        (row["id"], row["ood"], row["detector"]): Reported(
+        (row["id"], row["ood"], row["detector"], ""): Reported(
             round(float(row["auroc_mean"]) / 100, 5), round(float(row["auroc_std"]) / 100, 5), int(row["table"])
         )
         for row in _read("lamae.csv")
     }
     difference = {
-        (row["id"], row["ood"], _DIFFERENCE_TITLE.get(row["detector"], row["detector"])): Reported(
-            float(row["auroc"]), math.nan, int(row["table"])
-        )
+        (row["id"], row["ood"], row["detector"], row["variant"]): Reported(float(row["auc"]), nan, int(row["table"]))
         for row in _read("difference.csv")
     }
     return {**lamae, **difference}
