@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from lamae_tutorial import Detector, DifferenceDetector, cross_dataset, datasets
 from lamae_tutorial.benchmark import cell_record, evaluate
 from lamae_tutorial.detectors.difference import DifferenceNetwork
+from lamae_tutorial.profiles import SETTINGS
 from lamae_tutorial.pseudo_outliers import inversion
 
 IMAGES = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -102,6 +103,11 @@ def test_resnet_encoder_mirrored_decoder_and_classifier(shape) -> None:
         assert len(blocks) == 8
     widths = [block.conv2.out_channels for block in decoder.modules() if type(block).__name__ == "BasicBlock"]
     assert widths == [512, 512, 256, 256, 128, 128, 64, 64]
+
+
+def test_cifar10_has_a_wider_quick_network() -> None:
+    network = network_of(DifferenceDetector(**SETTINGS["cifar10"]["difference"]), (3, 32, 32))
+    assert network.classifier.join.in_features == 64 and network.classifier.head.in_features == 128
 
 
 def test_stage_two_leaves_the_autoencoder_alone(bars, monkeypatch: pytest.MonkeyPatch) -> None:

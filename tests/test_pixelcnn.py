@@ -80,7 +80,7 @@ def test_bits_by_hand(levels: int) -> None:
         scores = detector.score_batch(network, images)
         torch.testing.assert_close(detector.loss(network, images, None), expected.mean())
     torch.testing.assert_close(scores["nll"], expected)
-    torch.testing.assert_close(scores["normalized"], expected.double() / (complexity_normalizer(images) + 1e-9))
+    torch.testing.assert_close(scores["normalized"], expected / (complexity_normalizer(images).float() + 1e-9))
 
 
 def test_a_model_that_knows_nothing_needs_all_bits() -> None:

@@ -73,7 +73,7 @@ class PixelCNN(Detector):
 
     def score_batch(self, network: nn.Module, images: Tensor) -> dict[str, Tensor]:
         nll = torch.cat([self.bits_per_dimension(network, part) for part in images.split(_PART)])
-        return {"nll": nll, "normalized": nll / (complexity_normalizer(images).to(nll.device) + _GAMMA)}
+        return {"nll": nll, "normalized": nll / (complexity_normalizer(images).to(nll) + _GAMMA)}
 
 
 class PixelCNNNetwork(nn.Module):
