@@ -10,13 +10,15 @@ from lamae_tutorial.experiments import EXPERIMENTS, ScenarioSpec, experiment_cel
 from lamae_tutorial.profiles import PROFILES
 
 _DEFAULT_DETECTORS = "autoencoder,lamae"
+_TITLE = "Out-of-distribution detection: ours beside the papers'"
+_PROBLEMS = 3  # exit code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code.
 
-    0; 2 for bad arguments, data that are not there and folders that cannot be written; 1 for what fails on the way,
-    cells of a benchmark included; 130 when stopped by Ctrl-C.
+    0; 3 if some images could not be scored; 2 for bad arguments, data that are not there and folders that cannot be
+    written; 1 for what fails on the way, cells of a benchmark included; 130 when stopped by Ctrl-C.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -88,6 +90,36 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--format", choices=["markdown", "csv", "latex", "html"], default="markdown")
     report.add_argument("--out", type=Path, metavar="FILE", help="write it, and the figures beside it as PNG and SVG")
     report.set_defaults(command=_report)
+
+    fit = commands.add_parser("fit", help="train and calibrate a detector on images of your own, and save it")
+    fit.add_argument("--data", required=True, metavar="SET", help="a folder of class folders, an .npz, or a name")
+    fit.add_argument("--detector", default="lamae", metavar="NAME", help="(default: %(default)s)")
+    fit.add_argument("--out", type=Path, required=True, metavar="MODEL", help="new folder, or a model to be replaced")
+    fit.add_argument("--resize", type=_positive, metavar="N", help="bring the images of a folder to N x N")
+    fit.add_argument("--epochs", type=_positive, default=PROFILES["fast"].epochs, help="at most (default: %(default)s)")
+    fit.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    fit.add_argument("--score", metavar="KIND", help="what to judge by, e.g. error+ (default: the detector's own)")
+    fit.add_argument("--per-class", action="store_true", help="calibrate each predicted class by itself")
+    fit.add_argument("--root", metavar="DIR", help="of a set that is given by name (default: LAMAE_DATA)")
+    _add_device(fit)
+    fit.set_defaults(command=_fit)
+
+    score = commands.add_parser(
+        "score",
+        help="score images with a saved detector: a table with a row an image",
+        description="Exit code 3: some files could not be scored; the table says why.",
+    )
+    score.add_argument("model", type=Path, metavar="MODEL", help="of lamae fit")
+    score.add_argument("input", metavar="INPUT", help="a folder, a pattern in quotes, an image, .npy or .npz")
+    score.add_argument("--out", type=Path, required=True, metavar="FILE", help="new .csv or .parquet")
+    score.add_argument("--alpha", type=float, default=0.05, help="share of false alarms (default: %(default)s)")
+    score.add_argument("--report", type=Path, metavar="FILE", help="an .html page with the most suspicious images")
+    score.add_argument("--resize", action="store_true", help="bring images of another size to the model's")
+    score.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
+    score.add_argument("--batch-size", type=_positive, default=256, metavar="N", help="(default: %(default)s)")
+    score.add_argument("--workers", type=int, default=2, metavar="N", help="that decode files (default: %(default)s)")
+    _add_device(score)
+    score.set_defaults(command=_score)
 
     smoke = PROFILES["smoke"]
     demo = commands.add_parser("demo", help=f"autoencoder and LAMAE on {smoke.data_set} without the 1: no data needed")
@@ -200,7 +232,7 @@ def _report(options: argparse.Namespace) -> None:
     else:
         shown = tables.report_tables(records)
         write = {"markdown": tables.as_markdown, "latex": tables.as_latex}
-        text = page.as_html(shown, figures) if options.format == "html" else write[options.format](shown)
+        text = page.as_html(_TITLE, shown, figures) if options.format == "html" else write[options.format](shown)
     if options.out is None:
         print(text)
     else:
@@ -211,6 +243,54 @@ def _report(options: argparse.Namespace) -> None:
     failed = [file for path in options.paths for file in sorted(path.glob("*.failed"))]
     for file in failed:
         print(f"left out, as it failed: {file}", file=sys.stderr)
+
+
+def _fit(options: argparse.Namespace) -> None:
+    from lamae_tutorial import benchmark, datasets
+    from lamae_tutorial.detectors.storage import check_target
+
+    detector = benchmark.new_detector(
+        options.detector, options.data, epochs=options.epochs, random_state=options.seed, device=options.device
+    )
+    check_target(options.out)
+    size = None if options.resize is None else (options.resize, options.resize)
+    split = "train" if options.data in datasets.DATA_SETS else "all"
+    images = datasets.load_images(options.data, split, options.root, size=size)
+    print(images)
+    rest, part = datasets.stratified_split(images.labels, len(images), 0.1, options.seed)
+    training, calibration = images.subset(rest), images.subset(part)
+    detector.fit(training.images, training.labels)
+    if detector.num_classes_:
+        detector.class_names_ = images.classes
+    detector.calibrate(calibration.images, options.score, options.per_class)
+    detector.save(options.out)
+    lowest = detector.calibration_.lowest_alpha()
+    print(f"Calibrated with {len(calibration)} images that were not trained on; lowest alpha: {lowest:.4f}")
+    print(f"Written: {options.out}. Now: lamae score {options.out} INPUT --out scores.csv")
+
+
+def _score(options: argparse.Namespace) -> int:
+    from lamae_tutorial import Detector, scoring, suspects
+
+    if options.report is not None and not options.report.parent.is_dir():
+        raise FileNotFoundError(f"{options.report.parent} is no folder: make it first")
+    detector = Detector.load(options.model, options.device)
+    done = scoring.score_images(
+        detector,
+        options.input,
+        options.out,
+        alpha=options.alpha,
+        batch_size=options.batch_size,
+        workers=options.workers,
+        resize=options.resize,
+        resume=options.resume,
+    )
+    print(f"{done.images} images, {done.outliers} called OoD at alpha = {options.alpha:g}, {done.problems} not scored")
+    print(f"Written: {options.out}")
+    if options.report is not None:
+        options.report.write_text(suspects.page_of_suspects(detector, options.input, done, options.alpha), "utf-8")
+        print(f"Written: {options.report}")
+    return _PROBLEMS if done.problems else 0
 
 
 def _datasets(options: argparse.Namespace) -> None:

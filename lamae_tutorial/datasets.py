@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from platformdirs import user_cache_path
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -93,6 +93,7 @@ def load_images(
     split: str = "train",
     root: str | os.PathLike[str] | None = None,
     download: bool = False,
+    size: tuple[int, int] | None = None,
     **synthetic: Any,
 ) -> ImageSet:
     """Load a set of images by its name, or one's own by its path.
@@ -112,6 +113,9 @@ def load_images(
         `notMNIST_small` of PNG files, then its idx files in `notMNIST/raw`).
     download : bool
         Fetch a set that was not found, through torchvision, which holds it against its checksum.
+    size : (int, int), optional
+        For a folder only: height and width to which its images are brought by :func:`cover`. By default they must be
+        of one size.
     **synthetic
         For "constant" and "noise" only: see :func:`constant_images` and :func:`noise_images`.
 
@@ -130,6 +134,9 @@ def load_images(
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
+    path = Path(name)
+    if size is not None and not path.is_dir():
+        raise ValueError(f"size brings the images of a folder to one size; {name} is no folder")
     if name in SYNTHETIC:
         return SYNTHETIC[str(name)](split=split, **synthetic)
     if synthetic:
@@ -138,7 +145,6 @@ def load_images(
         return _image_set("digits", _read_digits(split), _DIGITS)
     if name in DATA_SETS:
         return _load_named(str(name), split, data_root(root), download)
-    path = Path(name)
     if path.suffix != ".npz" and not path.is_dir():
         raise ValueError(
             f"unknown image set {str(name)!r}: neither one of {', '.join([*DATA_SETS, 'digits', *SYNTHETIC])} "
@@ -146,7 +152,7 @@ def load_images(
         )
     if path.suffix == ".npz":
         return _image_set(path.stem, _read_npz(path, split))
-    return _image_set(path.name, *_read_class_folders(path, split))
+    return _image_set(path.name, *_read_class_folders(path, split, size))
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
@@ -474,12 +480,12 @@ def _read_notmnist_small(folder: Path, split: str) -> _Arrays:
     return _read_images(folder)[0]
 
 
-def _read_class_folders(folder: Path, split: str) -> tuple[_Arrays, tuple[str, ...]]:
+def _read_class_folders(folder: Path, split: str, size: tuple[int, int] | None) -> tuple[_Arrays, tuple[str, ...]]:
     parts = [folder / part for part in ("train", "test")]
     if not all(part.is_dir() for part in parts):
-        arrays, classes = _read_images(folder)
+        arrays, classes = _read_images(folder, size)
         return _divide(arrays, split), classes
-    read = [_read_images(part) for part in parts if split in (part.name, "all")]
+    read = [_read_images(part, size) for part in parts if split in (part.name, "all")]
     if len({classes for _, classes in read}) > 1:
         raise ValueError(f"{folder}: train/ and test/ have different class folders")
     return _join(arrays for arrays, _ in read), read[0][1]
@@ -488,7 +494,7 @@ def _read_class_folders(folder: Path, split: str) -> tuple[_Arrays, tuple[str, .
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 
 
-def _read_images(folder: Path) -> tuple[_Arrays, tuple[str, ...]]:
+def _read_images(folder: Path, size: tuple[int, int] | None = None) -> tuple[_Arrays, tuple[str, ...]]:
     """All images of a folder of class folders, or of a folder of images, which then have no labels.
 
     Broken files are reported by a warning and left out.
@@ -506,10 +512,12 @@ def _read_images(folder: Path) -> tuple[_Arrays, tuple[str, ...]]:
             except ValueError as error:
                 broken.append(str(error))
                 continue
+            if size is not None:
+                image = cover(image, size)
             if images and image.size != images[0].size:
                 raise ValueError(
                     f"{path}: is {image.size[0]} x {image.size[1]} pixels, the images before it "
-                    f"{images[0].size[0]} x {images[0].size[1]}; bring them to one size first"
+                    f"{images[0].size[0]} x {images[0].size[1]}; bring them to one size (size=, --resize)"
                 )
             images.append(image)
             labels.append(label)
@@ -520,6 +528,13 @@ def _read_images(folder: Path) -> tuple[_Arrays, tuple[str, ...]]:
     mode = "L" if all(image.mode in ("1", "L") for image in images) else "RGB"
     stacked = np.stack([np.asarray(image.convert(mode)) for image in images])
     return _checked(stacked, np.asarray(labels) if classes else None), classes
+
+
+def cover(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """An image brought to this height and width: scaled until it covers them, then cut around the middle."""
+    height, width = size
+    image = image if image.mode == "L" else image.convert("RGB")  # a palette cannot be scaled
+    return ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
 
 
 def open_image(path: Path) -> Image.Image:

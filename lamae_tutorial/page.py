@@ -71,12 +71,13 @@ def to_svg(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def as_html(tables: Sequence[Table], drawn: dict[str, Figure]) -> str:
+def as_html(title: str, tables: Sequence[Table], drawn: dict[str, Figure]) -> str:
     """One page with the figures in it."""
     parts = [
-        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>lamae report</title>',
+        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{escape(title)}</title>',
+        '<meta name="viewport" content="width=device-width">',
         f"<style>{_STYLE}</style>",
-        "<h1>Out-of-distribution detection: ours beside the papers'</h1>",
+        f"<h1>{escape(title)}</h1>",
     ]
     for table in tables:
         parts += [f"<h2>{escape(table.title)}</h2>", f"<p>{escape(table.note)}</p>", '<div class="table"><table>']

@@ -20,13 +20,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from lamae_tutorial.complexity import complexity_normalized, shannon_entropy
-from lamae_tutorial.datasets import IMAGE_SUFFIXES, open_image
+from lamae_tutorial.datasets import IMAGE_SUFFIXES, cover, open_image
 from lamae_tutorial.detectors.base import Detector
 from lamae_tutorial.detectors.classifying import ClassifyingDetector
 from lamae_tutorial.detectors.reconstruction import CORRECTED, ReconstructionDetector
@@ -42,6 +41,7 @@ COLUMNS = (
     "predicted_class",
     "problem",
 )
+_SCORES_KEPT = 100_000
 TABLE_SUFFIXES = (".csv", ".parquet")
 
 
@@ -55,12 +55,15 @@ class Summary:
         Rows; rows with the verdict "ood"; rows without a score.
     suspects : list of (float, str, uint8 tensor (C, H, W))
         The images of this run with the highest scores, highest first: score, path and pixels.
+    scores : list of float
+        At most 100,000 of all scores, evenly from the whole table.
     """
 
     images: int = 0
     outliers: int = 0
     problems: int = 0
     suspects: list[tuple[float, str, Tensor]] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
 
 
 def score_images(
@@ -93,8 +96,8 @@ def score_images(
     workers : int
         Processes that decode image files; 0 decodes in this one.
     resize : bool
-        Bring images of another size to the detector's: scaled to cover it, then cut around the middle. Otherwise they
-        are a problem.
+        Bring images of another size to the detector's, by :func:`lamae_tutorial.datasets.cover`. Otherwise they are a
+        problem.
     resume : bool
         Go on where an interrupted run with the same detector, source and settings stopped.
     suspects : int
@@ -146,7 +149,10 @@ def score_images(
             _note_suspects(result.suspects, names, problems, batch, rows, suspects)
             progress.update(len(rows))
         progress.close()
-    for row in read_rows(part):
+    step = -(-len(images) // _SCORES_KEPT)
+    for number, row in enumerate(read_rows(part)):
+        if row["score"] and number % step == 0:
+            result.scores.append(float(row["score"]))
         result.images += 1
         result.outliers += row["verdict"] == "ood"
         result.problems += bool(row["problem"])
@@ -255,7 +261,7 @@ class _Files(Dataset[tuple[NDArray[np.uint8] | None, str]]):
         if image.size != (width, height):
             if not self.resize:
                 return None, f"is {image.size[0]} x {image.size[1]} pixels; the detector takes {width} x {height}"
-            image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
+            image = cover(image, (height, width))
         return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1), ""
 
     def batches(self, skip: int, batch_size: int, workers: int) -> Iterator[_Batch]:

@@ -44,8 +44,7 @@ def save(detector: Detector, folder: str | os.PathLike[str]) -> Path:
     """
     check_is_fitted(detector, "network_")
     target = Path(folder)
-    if target.exists() and (not target.is_dir() or {entry.name for entry in target.iterdir()} - _FILES):
-        raise FileExistsError(f"{target} exists and is not a saved detector; name another folder")
+    check_target(target)
     config = {
         "format": FORMAT,
         "detector": type(detector).__name__,
@@ -77,6 +76,12 @@ def save(detector: Detector, folder: str | os.PathLike[str]) -> Path:
 def _name(value: object) -> str:
     """What is written of a parameter that is a function: its name, for reading; scoring does not need it."""
     return getattr(value, "__name__", repr(value))
+
+
+def check_target(target: Path) -> None:
+    """Refuse a place that holds something else than a saved detector."""
+    if target.exists() and (not target.is_dir() or {entry.name for entry in target.iterdir()} - _FILES):
+        raise FileExistsError(f"{target} exists and is not a saved detector; name another folder")
 
 
 def load(folder: str | os.PathLike[str], kind: type[Kind], device: str = "auto") -> Kind:
