@@ -19,7 +19,7 @@ from lamae_tutorial.experiments import experiment_cells
 from lamae_tutorial.grid import Grid, dask_client, run_grid
 from lamae_tutorial.profiles import PROFILES
 
-CELLS = experiment_cells("table3", PROFILES["smoke"], epochs=4)
+CELLS = experiment_cells("table3", PROFILES["smoke"], epochs=2)
 TIMES = ("training_seconds",)
 
 
@@ -83,7 +83,7 @@ def test_a_killed_worker_loses_no_cell(plain: Path, tmp_path: Path, processes: l
     start("dask_scheduler", "--host", "127.0.0.1", "--port", address.rpartition(":")[2])
     first, _ = [start("dask_worker", address, "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1") for _ in "12"]
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "lamae_tutorial.cli", "benchmark", "table3", "--profile", "smoke", "--epochs", "4"]
+    command = [sys.executable, "-m", "lamae_tutorial.cli", "benchmark", "table3", "--profile", "smoke", "--epochs", "2"]
     command += ["--scheduler", address, "--device", "cpu", "--out", str(out)]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     while len(list(out.glob("*.json"))) < 2:
