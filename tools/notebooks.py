@@ -1,4 +1,4 @@
-"""Run chapters in place and store what git keeps of them: text outputs, no pictures, no timings.
+"""Run chapters in place and store what git keeps of them: text outputs, no pictures, pages or scripts, no timings.
 
 Run: python tools/notebooks.py NOTEBOOK ...
 
@@ -12,6 +12,8 @@ import nbformat
 from nbclient import NotebookClient
 
 KEPT_METADATA = {"tags", "mystnb"}
+# Quizzes and explorers: long, and with names drawn anew in each run.
+DROPPED = ("image/", "application/vnd.jupyter.widget", "application/javascript", "text/html")
 
 
 def run(path: Path) -> None:
@@ -37,7 +39,7 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
         cell.metadata = {key: value for key, value in cell.metadata.items() if key in KEPT_METADATA}
         for output in cell.get("outputs", []):
             data = output.get("data", {})
-            for kind in [kind for kind in data if kind.startswith(("image/", "application/vnd.jupyter.widget"))]:
+            for kind in [kind for kind in data if kind.startswith(DROPPED)]:
                 del data[kind]
             if "metadata" in output:
                 output.metadata = {key: value for key, value in output.metadata.items() if key == "scrapbook"}

@@ -1,0 +1,274 @@
+"""The questions at the end of the chapters, with feedback on each answer.
+
+:func:`lamae_tutorial.notebook.quiz` shows them. They stand here and not in the notebooks so that
+the right answer is not read before the question.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def question(text: str, answers: Mapping[str, tuple[bool, str]]) -> dict[str, Any]:
+    """A multiple-choice question in the form of `jupyterquiz`.
+
+    Parameters
+    ----------
+    text : str
+    answers : dict of str to (bool, str)
+        Each answer with whether it is right and what the reader is told who picks it.
+    """
+    return {
+        "question": text,
+        "type": "multiple_choice",
+        "answers": [
+            {"answer": answer, "correct": right, "feedback": feedback} for answer, (right, feedback) in answers.items()
+        ],
+    }
+
+
+QUIZZES = {
+    "autoencoder": [
+        question(
+            "A detector has an AUROC of 20 % on one kind of OoD images. What does that say?",
+            {
+                "It finds one OoD image in five.": (
+                    False,
+                    "AUROC compares pairs and knows no threshold, so it is no share of images found.",
+                ),
+                "An OoD image scores lower than an ID image in 4 of 5 pairs.": (
+                    True,
+                    "Yes: the assumption does not merely fail here, it is upside down.",
+                ),
+                "The detector guesses at random.": (
+                    False,
+                    "Guessing gives 50 %. 20 % is information, of the wrong sign.",
+                ),
+            },
+        ),
+        question(
+            "Which number changes if the OoD test images are cut to a tenth, drawn at random?",
+            {
+                "AUROC": (
+                    False,
+                    "It compares pairs, so it stays the same but for chance.",
+                ),
+                "FPR95": (
+                    False,
+                    "It is a share of the OoD images; it stays the same but for chance.",
+                ),
+                "Average precision": (
+                    True,
+                    "Yes: precision depends on how common the positive class is.",
+                ),
+            },
+        ),
+        question(
+            "You may look at anything but OoD images. How can you set the threshold?",
+            {
+                "Where the two densities cross.": (
+                    False,
+                    "Only one of the two densities is known.",
+                ),
+                "At a quantile of the scores of ID validation images.": (
+                    True,
+                    "Yes: it fixes the share of false alarms. The share that is caught stays unknown.",
+                ),
+                "At the mean error of the training images.": (
+                    False,
+                    "Many ID images lie above it, and training images are rebuilt better than new ones.",
+                ),
+            },
+        ),
+        question(
+            "Training goes on until the AE rebuilds ID images without any error. What happens to detection?",
+            {
+                "It becomes perfect.": (
+                    False,
+                    "A decoder that can draw everything draws OoD images too.",
+                ),
+                "Nothing can be said: it depends on what else it can draw.": (
+                    True,
+                    "Yes. The loss is silent about all images but the ID ones.",
+                ),
+                "It becomes chance.": (
+                    False,
+                    "Not necessarily: OoD images may still be rebuilt badly.",
+                ),
+            },
+        ),
+    ],
+    "memae": [
+        question(
+            "An encoder doubles the length of every latent. What do the attention weights do?",
+            {
+                "They become sparser.": (
+                    False,
+                    "That would happen with the inner product. A cosine divides by the length.",
+                ),
+                "They stay the same.": (
+                    True,
+                    "Yes: only the direction counts, so the encoder cannot sharpen its own attention.",
+                ),
+                "They become more uniform.": (
+                    False,
+                    "The length of the latent does not enter a cosine.",
+                ),
+            },
+        ),
+        question(
+            "With 100 slots and the threshold 3/N, when is a slot read at all?",
+            {
+                "When its weight is at least three times the mean weight.": (
+                    True,
+                    "Yes, 1/N is the mean weight. Cosines seldom differ that much.",
+                ),
+                "When it is among the three best.": (
+                    False,
+                    "The threshold is a number, not a rank; often no slot passes it.",
+                ),
+                "When its cosine exceeds 0.03.": (
+                    False,
+                    "The threshold applies to the weight, after the softmax.",
+                ),
+            },
+        ),
+        question(
+            "What does the decoder draw for an image whose weights have all shrunk to zero?",
+            {
+                "A black image.": (
+                    False,
+                    "Its input is the zero vector, but its biases still draw something.",
+                ),
+                "The most similar training image.": (
+                    False,
+                    "Nothing about the image reaches the decoder.",
+                ),
+                "The same picture as for every other such image.": (
+                    True,
+                    "Yes. The score is then the distance to a fixed picture.",
+                ),
+            },
+        ),
+        question(
+            "Decoded slots do not look like digits. Is the training broken?",
+            {
+                "Yes, slots should be prototypes.": (
+                    False,
+                    "The loss never sees a slot alone, so nothing makes it a prototype.",
+                ),
+                "No: only mixtures of slots enter the loss.": (
+                    True,
+                    "Yes. Judge the memory by what mixtures it allows.",
+                ),
+                "Yes, the entropy weight is too high.": (
+                    False,
+                    "It is so low here that it hardly matters.",
+                ),
+            },
+        ),
+    ],
+    "lamae": [
+        question(
+            "A class has 50 slots instead of 10. Does the largest possible weight of one slot grow or shrink?",
+            {
+                "It grows.": (False, "More slots share a sum of 1, and no cosine exceeds 1."),
+                "It shrinks.": (
+                    True,
+                    "Yes: the largest is at most e² / (e² + 49). The mixture gets flatter.",
+                ),
+                "It stays the same.": (
+                    False,
+                    "The bound is e² / (e² + N - 1), which depends on the number N of slots.",
+                ),
+            },
+        ),
+        question(
+            "Which images raise LAMAE's false alarms?",
+            {
+                "OoD images that look like a class.": (False, "Those are missed. A false alarm is an ID image."),
+                "Misclassified ID images.": (
+                    True,
+                    "Yes: they are rebuilt from the wrong class and get a large error. A better classifier helps.",
+                ),
+                "ID images of the largest class.": (False, "A class with many images is learnt best, if anything."),
+            },
+        ),
+        question(
+            "Why must the threshold not be chosen on the OoD test set?",
+            {
+                "Because in use there is no OoD set.": (
+                    True,
+                    "Yes. A quantile of ID validation scores fixes the share of false alarms, and no more.",
+                ),
+                "Because AUROC would change.": (False, "AUROC has no threshold."),
+                "Because there are too few OoD images.": (False, "With a million of them it would be no better."),
+            },
+        ),
+        question(
+            "In the loss of LAMAE the sum over pixels is replaced by the mean. What happens to the classifier?",
+            {
+                "Its loss weighs more against the reconstruction.": (
+                    True,
+                    "Yes, by the number of pixels: the reconstruction term is smaller by that factor.",
+                ),
+                "Nothing: a mean is a sum up to a factor.": (
+                    False,
+                    "Right for a loss of one term. Here there are two, and the factor changes their balance.",
+                ),
+                "It is no longer trained.": (False, "The cross entropy is untouched; it even has more say."),
+            },
+        ),
+    ],
+    "complexity": [
+        question(
+            "An image is turned into its negative (black for white). What happens to its entropy?",
+            {
+                "It grows.": (False, "The histogram has the same shares, at other levels."),
+                "It stays the same.": (True, "Yes: only the shares of the levels enter, not the levels."),
+                "It shrinks.": (False, "The histogram has the same shares, at other levels."),
+            },
+        ),
+        question(
+            "For which OoD images does dividing the error by CN raise AUROC?",
+            {
+                "For those that are more complex than the ID images.": (
+                    False,
+                    "Their errors are divided by more than those of ID images, so they sink.",
+                ),
+                "For all: that is why LAMAE+ is better than LAMAE.": (
+                    False,
+                    "The paper's own Table 3 has two digits where it falls.",
+                ),
+                "For those that are plainer than the ID images.": (
+                    True,
+                    "Yes: their errors are divided by less, so they rise against the ID errors.",
+                ),
+            },
+        ),
+        question(
+            "A table reports 100 % on constant images for a detector with CN. What have you learnt about its network?",
+            {
+                "Nothing.": (True, "Yes: the error is divided by almost 0, whatever the network does."),
+                "That it cannot rebuild constant images.": (
+                    False,
+                    "Its error there may be tiny; any error above 0, divided by almost 0, is huge.",
+                ),
+                "That it has learnt what an ID image is.": (False, "Random numbers for errors reach 100 % as well."),
+            },
+        ),
+        question(
+            "Two data sets are joined, and entropy and error correlate strongly. What may be the reason?",
+            {
+                "Only that complex images are hard to rebuild.": (
+                    False,
+                    "That is one reason. The sets may also differ in both for other reasons.",
+                ),
+                "The sets differ in entropy and in error, whatever holds within each.": (
+                    True,
+                    "Yes: two clouds apart give a correlation. Look inside each set as well.",
+                ),
+                "Chance, in sets of thousands of images.": (False, "Chance hardly moves a correlation over so many."),
+            },
+        ),
+    ],
+}

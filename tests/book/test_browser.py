@@ -1,0 +1,176 @@
+"""The built book in a real browser: headless Chromium opens every page of `book/_build/html`.
+
+Skipped where the book is not built or there is no Chromium (`apt-get install chromium chromium-driver`).
+"""
+
+import functools
+import http.server
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+webdriver = pytest.importorskip("selenium.webdriver")
+
+HTML = Path(__file__).parent.parent.parent / "book" / "_build" / "html"
+CHAPTERS = sorted(path.stem for path in (HTML / "notebooks").glob("*.html"))
+PAGES = ["intro", "references", *(f"notebooks/{name}" for name in CHAPTERS)]
+PHONE, DESK = (390, 844), (1280, 900)
+
+pytestmark = [
+    pytest.mark.skipif(not CHAPTERS, reason="the book is not built: make book"),
+    pytest.mark.skipif(not (shutil.which("chromium") and shutil.which("chromedriver")), reason="no Chromium"),
+]
+each_page = pytest.mark.parametrize("page", PAGES)
+each_chapter = pytest.mark.parametrize("chapter", CHAPTERS)
+
+
+class Silent(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Silent, directory=str(HTML)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    # No name is resolved but this machine's: a page must do without other hosts.
+    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
+    options.binary_location = shutil.which("chromium")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+def opened(browser: Any, address: str, page: str, size: tuple[int, int] = DESK, theme: str = "light") -> Any:
+    """The page in a window whose viewport has this size: a window itself is never narrower than 500 pixels."""
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE},
+    )
+    browser.get(f"{address}/{page}.html")
+    browser.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
+    return browser
+
+
+@each_page
+def test_no_javascript_error(browser: Any, address: str, page: str) -> None:
+    browser.get_log("browser")  # forget what earlier pages said
+    opened(browser, address, page)
+    severe = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert not [message for message in severe if "ERR_NAME_NOT_RESOLVED" not in message]
+
+
+@each_page
+def test_no_sideways_scroll_on_a_phone(browser: Any, address: str, page: str) -> None:
+    opened(browser, address, page, PHONE)
+    width = browser.execute_script("return document.documentElement.scrollWidth")
+    assert width <= PHONE[0]
+
+
+@each_chapter
+def test_every_picture_is_drawn_and_has_words(browser: Any, address: str, chapter: str) -> None:
+    opened(browser, address, f"notebooks/{chapter}")
+    pictures = browser.execute_script(
+        "return [...document.querySelectorAll('article img, main img')]"
+        ".map(each => { each.loading = 'eager'; return [each.complete && each.naturalWidth, each.alt]; })"
+    )
+    assert len(pictures) >= 5
+    assert all(width > 0 for width, _ in pictures)
+    assert all(len(alt) > 20 for _, alt in pictures)
+
+
+@each_chapter
+def test_solutions_are_folded_and_open(browser: Any, address: str, chapter: str) -> None:
+    opened(browser, address, f"notebooks/{chapter}")
+    before, after = browser.execute_script(
+        "const boxes = [...document.querySelectorAll('div.solution')];"
+        "const seen = () => boxes.map(box => [...box.querySelectorAll('p')].some("
+        "  each => !each.classList.contains('admonition-title') && each.offsetHeight > 0));"
+        "const before = seen(); boxes.forEach(box => box.querySelector('.toggle-button, .admonition-title').click());"
+        "return [before, seen()]"
+    )
+    assert before == [False] * 3
+    assert after == [True] * 3
+
+
+@each_chapter
+def test_a_quiz_answers(browser: Any, address: str, chapter: str) -> None:
+    opened(browser, address, f"notebooks/{chapter}")
+    feedback = browser.execute_script(
+        "document.querySelector('.MCButton').click();"
+        "return [...document.querySelectorAll('.Feedback')].map(each => each.textContent).find(text => text) || ''"
+    )
+    assert len(feedback) > 10
+
+
+@each_chapter
+def test_a_slider_moves_its_picture(browser: Any, address: str, chapter: str) -> None:
+    opened(browser, address, f"notebooks/{chapter}")
+    shown = browser.execute_script(
+        "const box = document.querySelector('.lamae-explorer');"
+        "if (!box) { return null; }"
+        "const control = box.querySelector('input');"
+        "const pictures = [...box.querySelectorAll('img')];"
+        "const seen = () => pictures.filter(each => each.offsetHeight > 0).map(each => each.title);"
+        "const states = [];"
+        "for (const at of [control.min, control.max]) {"
+        "  control.value = at; control.dispatchEvent(new Event('input', {bubbles: true}));"
+        "  states.push([seen(), box.querySelector('output').textContent]);"
+        "}"
+        "return states"
+    )
+    if chapter == "03_lamae":
+        assert shown is None
+        return
+    (first, first_label), (last, last_label) = shown
+    assert first == [first_label] and last == [last_label] and first != last
+
+
+@each_page
+def test_dark_mode_is_readable(browser: Any, address: str, page: str) -> None:
+    """Contrast of text and its background, by the formula of WCAG; 4.5 is its level AA."""
+    opened(browser, address, page, theme="dark")
+    worst = browser.execute_script(
+        """
+        const parse = text => text.match(/[\\d.]+/g).map(Number);
+        const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+          .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+          .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+        const behind = each => {
+          for (; each; each = each.parentElement) {
+            const colour = parse(getComputedStyle(each).backgroundColor);
+            if (colour.length < 4 || colour[3] > 0.9) { return colour; }
+          }
+          return [255, 255, 255];
+        };
+        let worst = [21, ''];
+        for (const each of document.querySelectorAll('article p, article li, article td, .lamae-explorer label')) {
+          if (!each.textContent.trim() || !each.offsetHeight) { continue; }
+          const [a, b] = [light(parse(getComputedStyle(each).color)), light(behind(each))];
+          const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+          if (contrast < worst[0]) { worst = [contrast, each.textContent.slice(0, 80)]; }
+        }
+        return worst;
+        """
+    )
+    assert worst[0] >= 4.5, worst
+
+
+@each_page
+def test_page_weighs_less_than_a_megabyte(page: str) -> None:
+    assert (HTML / f"{page}.html").stat().st_size < 1_000_000
