@@ -259,7 +259,12 @@ def _fit(options: argparse.Namespace) -> None:
     print(images)
     rest, part = datasets.stratified_split(images.labels, len(images), 0.1, options.seed)
     training, calibration = images.subset(rest), images.subset(part)
-    detector.fit(training.images, training.labels)
+    try:
+        detector.fit(training.images, training.labels)
+    except KeyboardInterrupt as stop:
+        if not hasattr(detector, "network_"):
+            raise
+        print(f"lamae fit: {stop}", file=sys.stderr)
     if detector.num_classes_:
         detector.class_names_ = images.classes
     detector.calibrate(calibration.images, options.score, options.per_class)

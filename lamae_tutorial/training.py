@@ -14,6 +14,15 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+
+class Stopped(KeyboardInterrupt):
+    """Training was stopped by Ctrl-C after its first epoch; the network has the weights of its best epoch."""
+
+    def __init__(self, description: str, history: list[dict[str, Any]], best_epoch: int) -> None:
+        super().__init__(f"{description} was stopped in epoch {len(history) + 1}; it has the weights of {best_epoch}")
+        self.history = history
+
+
 Loss = Callable[[nn.Module, Tensor, Tensor | None], Tensor]
 Precision = Literal["float32", "tf32", "bf16"]
 
@@ -76,6 +85,8 @@ def train(
     ------
     FloatingPointError
         The loss is no longer finite.
+    Stopped
+        Ctrl-C, after the first epoch: the network has the weights of its best epoch.
     """
     network.to(device).to(memory_format=torch.channels_last)
     images, labels = _moved(images, labels, device)
@@ -87,41 +98,49 @@ def train(
     best: dict[str, Tensor] = {}
     best_epoch = 0
     progress = tqdm(range(1, epochs + 1), desc=description, unit="epoch", disable=None if verbose else True)
-    for epoch in progress:
-        start = time.perf_counter()
-        network.train()
-        total = torch.zeros((), device=device)
-        for batch in _batches(len(images), batch_size, generator):
-            batch = batch.to(device)
-            optimizer.zero_grad(set_to_none=True)
-            with arithmetic(precision, device):
-                value = loss(network, as_float(images[batch]), None if labels is None else labels[batch])
-                value.backward()
-            optimizer.step()
-            total += value.detach() * len(batch)
-        schedule.step()
-        train_loss = float(total) / len(images)
-        validation_loss = mean_loss(network, selection_loss, *validation)
-        if not train_loss < float("inf") or not validation_loss < float("inf"):
-            raise FloatingPointError(
-                f"{description}: the loss became {train_loss} (training), {validation_loss} (validation) in epoch "
-                f"{epoch}; try a lower learning_rate than {learning_rate}"
+    try:
+        for epoch in progress:
+            start = time.perf_counter()
+            network.train()
+            total = torch.zeros((), device=device)
+            for batch in _batches(len(images), batch_size, generator):
+                batch = batch.to(device)
+                optimizer.zero_grad(set_to_none=True)
+                with arithmetic(precision, device):
+                    value = loss(network, as_float(images[batch]), None if labels is None else labels[batch])
+                    value.backward()
+                optimizer.step()
+                total += value.detach() * len(batch)
+            schedule.step()
+            train_loss = float(total) / len(images)
+            validation_loss = mean_loss(network, selection_loss, *validation)
+            if not train_loss < float("inf") or not validation_loss < float("inf"):
+                raise FloatingPointError(
+                    f"{description}: the loss became {train_loss} (training), {validation_loss} (validation) in epoch "
+                    f"{epoch}; try a lower learning_rate than {learning_rate}"
+                )
+            history.append(
+                {
+                    "epoch": epoch,
+                    "train_loss": train_loss,
+                    "validation_loss": validation_loss,
+                    "seconds": time.perf_counter() - start,
+                }
             )
-        history.append(
-            {
-                "epoch": epoch,
-                "train_loss": train_loss,
-                "validation_loss": validation_loss,
-                "seconds": time.perf_counter() - start,
-            }
-        )
-        progress.set_postfix(train=f"{train_loss:.4g}", validation=f"{validation_loss:.4g}")
-        if not best or validation_loss < history[best_epoch - 1]["validation_loss"]:
-            best = {name: value.detach().clone() for name, value in network.state_dict().items()}
-            best_epoch = epoch
-        if epoch - best_epoch >= patience:
-            break
-    progress.close()
+            progress.set_postfix(train=f"{train_loss:.4g}", validation=f"{validation_loss:.4g}")
+            if not best or validation_loss < history[best_epoch - 1]["validation_loss"]:
+                best = {name: value.detach().clone() for name, value in network.state_dict().items()}
+                best_epoch = epoch
+            if epoch - best_epoch >= patience:
+                break
+    except KeyboardInterrupt:
+        if not best:
+            raise
+        network.load_state_dict(best)
+        network.eval()
+        raise Stopped(description, history, best_epoch) from None
+    finally:
+        progress.close()
     network.load_state_dict(best)
     network.eval()
     return history

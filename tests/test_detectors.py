@@ -171,6 +171,32 @@ def test_bad_images_and_settings_are_refused(name: str, detector: Detector, bars
         make(name).fit(images[:1], labels[:1])
 
 
+@pytest.mark.parametrize(
+    ("name", "epoch", "fitted"), [("lamae", 2, True), ("lamae", 1, False), ("difference", 2, False)]
+)
+def test_ctrl_c_leaves_a_usable_detector_or_none(
+    name: str, epoch: int, fitted: bool, bars: Bars, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def pressed(*_: object) -> float:
+        calls.append(1)
+        if len(calls) == epoch:
+            raise KeyboardInterrupt
+        return 1.0
+
+    monkeypatch.setattr("lamae_tutorial.training.mean_loss", pressed)
+    detector = make(name)
+    with pytest.raises(KeyboardInterrupt):
+        detector.fit(bars[0], bars[1])
+    if fitted:
+        assert len(detector.history_) == epoch - 1
+        assert np.isfinite(detector.score(bars[2])).all()
+    else:
+        with pytest.raises(NotFittedError):
+            detector.score(bars[2])
+
+
 def test_labels_are_checked(bars: Bars) -> None:
     images, labels, _ = bars
     for bad, message in [

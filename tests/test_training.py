@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lamae_tutorial.training import _batches, arithmetic, as_float, mean_loss, resolve_device, train
+from lamae_tutorial.training import Stopped, _batches, arithmetic, as_float, mean_loss, resolve_device, train
 
 SETTINGS = {
     "epochs": 6,
@@ -124,6 +124,26 @@ def test_devices() -> None:
     for name in ("cuda:99", "gpu"):
         with pytest.raises(ValueError, match=f"device '{name}' is not usable here"):
             resolve_device(name)
+
+
+def test_ctrl_c_keeps_the_best_weights() -> None:
+    reference, _ = run([3.0], epochs=1)
+    network = Offset()
+
+    def pressed_in_epoch_3(*_: object) -> Tensor:
+        losses.append(3.0 + len(losses))
+        if len(losses) == 3:
+            raise KeyboardInterrupt
+        return torch.tensor(losses[-1])
+
+    losses: list[float] = []
+    images = torch.full((4, 1, 2, 2), 0.5)
+    arguments = (network, [{"params": [network.offset]}], distance, images, None, images, None)
+    with pytest.raises(Stopped, match="Test was stopped in epoch 3; it has the weights of 1") as stop:
+        train(*arguments, selection_loss=pressed_in_epoch_3, **SETTINGS)
+    assert [epoch["validation_loss"] for epoch in stop.value.history] == [3.0, 4.0]
+    assert network.offset.item() == reference.offset.item()
+    assert not network.training
 
 
 def tf32() -> tuple[bool, bool]:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from lamae_tutorial.conformal import Calibration, check_alpha
 from lamae_tutorial.datasets import Images, ImageSet, check_images, stratified_split
 from lamae_tutorial.networks import ImageShape
-from lamae_tutorial.training import Precision, as_float, resolve_device, train
+from lamae_tutorial.training import Precision, Stopped, as_float, resolve_device, train
 
 Labels = Tensor | NDArray[np.generic] | list[int]
 Self = TypeVar("Self", bound="Detector")
@@ -156,6 +156,9 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         ------
         ValueError
             Images or labels of another form, or labels missing.
+        KeyboardInterrupt
+            Ctrl-C. If an epoch was finished (in the last stage, where there are several), the detector is fitted all
+            the same, with the best weights so far, and may be used and saved.
         """
         for name in ("epochs", "batch_size", "patience"):
             value = getattr(self, name)
@@ -198,7 +201,11 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
                 description=type(self).__name__,
                 verbose=self.verbose,
             )
-            history = self.train_network(network, run)
+            stopped = None
+            try:
+                history = self.train_network(network, run)
+            except Stopped as stop:
+                history, stopped = stop.history, stop
             with torch.no_grad():
                 self.finish(network, as_float(held_back[0].to(device)))
         self.network_ = network.eval()
@@ -207,7 +214,10 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         self.num_classes_ = num_classes
         self.class_names_ = tuple(str(label) for label in range(num_classes))
         self.seed_ = seed
-        return self.calibrate(held_back[0])
+        self.calibrate(held_back[0])
+        if stopped is not None:
+            raise stopped
+        return self
 
     def scores(self, images: Images) -> dict[str, NDArray[np.float64]]:
         """All named scores.

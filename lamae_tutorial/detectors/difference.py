@@ -20,6 +20,7 @@ from lamae_tutorial.detectors.base import Run
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
 from lamae_tutorial.networks import ConvDecoder, ConvEncoder, ImageShape, ResNetDecoder, resnet_features
 from lamae_tutorial.pseudo_outliers import MIXTURE, Strategy, find_strategy, make_outliers
+from lamae_tutorial.training import Stopped
 
 _VALIDATION_SEED = 0  # the same pseudo-outliers of the validation images in every epoch
 
@@ -133,14 +134,20 @@ class DifferenceDetector(ReconstructionDetector):
         def classification_loss(classifier: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
             return self.loss(network, images, labels)
 
-        history = []
+        history: list[dict[str, Any]] = []
         stages: list[tuple[str, nn.Module, Callable[..., Tensor]]] = [
             ("autoencoder", network.autoencoder, reconstruction_loss),
             ("classifier", network.classifier, classification_loss),
         ]
         for stage, part, loss in stages:
             groups = [{"params": list(part.parameters()), "betas": self.betas}]
-            epochs = run(part, groups, loss, selection_loss=loss, milestones=self.milestones)
+            try:
+                epochs = run(part, groups, loss, selection_loss=loss, milestones=self.milestones)
+            except Stopped as stop:
+                if stage == "autoencoder":
+                    raise KeyboardInterrupt("stopped before the classifier was trained") from None
+                stop.history = history + [{"stage": stage, **epoch} for epoch in stop.history]
+                raise
             history += [{"stage": stage, **epoch} for epoch in epochs]
         return history
 
