@@ -5,6 +5,7 @@ Images at rest are uint8 (N, C, H, W) with 0 black and 255 full intensity. Nothi
 
 import gzip
 import os
+import tokenize
 import warnings
 import zipfile
 import zlib
@@ -293,7 +294,7 @@ def npz_count(path: Path, key: str) -> int:
                     (2, 0): np.lib.format.read_array_header_2_0,
                 }[version]
                 return int(read_header(member)[0][0])
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ValueError(f"{path}: not a readable .npz file ({error})") from error
 
 
@@ -353,7 +354,23 @@ def _join(parts: Iterable[_Arrays]) -> _Arrays:
 
 # Readers: (path, split) -> arrays. FileNotFoundError where files are absent, ValueError where they are damaged ---
 
-_DAMAGE = (zipfile.BadZipFile, ValueError, EOFError, OSError, zlib.error, LZMAError, KeyError, NotImplementedError)
+# What damaged files make zipfile, NumPy and their like raise.
+DAMAGE = (
+    zipfile.BadZipFile,
+    ValueError,
+    EOFError,
+    OSError,
+    zlib.error,
+    LZMAError,
+    KeyError,
+    NotImplementedError,
+    MemoryError,  # a header that announces more than there is
+    SyntaxError,  # a header is parsed as Python
+    tokenize.TokenError,
+    TypeError,
+    OverflowError,
+)
+_UNKNOWN_MEMORY = 2**34  # where the system does not tell
 
 
 def _read_digits(split: str) -> _Arrays:
@@ -373,6 +390,8 @@ def _read_npz(path: Path, split: str) -> _Arrays:
             divided = "x_test" in names
             if not divided and "x_train" in names:
                 wanted = ["train"]
+            for member in archive.zip.infolist():
+                _check_memory(member.file_size)
             if not wanted:
                 raise ValueError(
                     f"holds no split {split!r}: expected x_train and x_test (Keras layout); got {sorted(names)}"
@@ -381,9 +400,18 @@ def _read_npz(path: Path, split: str) -> _Arrays:
                 _checked(archive[f"x_{part}"], archive[f"y_{part}"] if f"y_{part}" in names else None)
                 for part in wanted
             )
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ValueError(f"{path}: {error}") from error
     return arrays if divided else _divide(arrays, split)
+
+
+def _check_memory(size: int) -> None:
+    """Refuse what memory cannot hold before it is unpacked: a small file may announce a huge array."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else _UNKNOWN_MEMORY
+    if size > memory // 2:
+        raise ValueError(
+            f"holds an array of {size / 2**30:.1f} GiB, more than half of the {memory / 2**30:.1f} GiB here"
+        )
 
 
 def _checked(images: NDArray[Any], labels: NDArray[Any] | None) -> _Arrays:
@@ -414,23 +442,28 @@ def _read_idx_folder(folder: Path, split: str) -> _Arrays:
 def _read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
     """One file of the MNIST format, plain or as `.gz`: magic 0 0 8 ndim, big-endian sizes, bytes."""
     packed = path.with_name(path.name + ".gz")
-    try:
-        if path.is_file():
-            raw = path.read_bytes()
-        elif packed.is_file():
-            path = packed
-            raw = gzip.decompress(packed.read_bytes())
-        else:
+    if not path.is_file():
+        if not packed.is_file():
             raise FileNotFoundError(2, "no such file", str(path))
+        path = packed
+    size = 4 + 4 * ndim
+    try:
+        with gzip.open(path) if path == packed else path.open("rb") as file:
+            header = file.read(size)
+            if header[:4] != bytes([0, 0, 8, ndim]) or len(header) < size:
+                begin = header[:4].hex()
+                raise ValueError(f"not an idx file of bytes with {ndim} dimensions; it begins with {begin!r}")
+            shape = tuple(int(length) for length in np.frombuffer(header, ">u4", ndim, offset=4))
+            _check_memory(prod(shape))
+            content = file.read(prod(shape) + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: not a readable .gz file ({error})") from error
-    header = 4 + 4 * ndim
-    if raw[:4] != bytes([0, 0, 8, ndim]) or len(raw) < header:
-        raise ValueError(f"{path}: not an idx file of bytes with {ndim} dimensions; it begins with {raw[:4].hex()!r}")
-    shape = tuple(int(size) for size in np.frombuffer(raw, ">u4", ndim, offset=4))
-    if len(raw) - header != prod(shape):
-        raise ValueError(f"{path}: its header announces {prod(shape)} bytes {shape}, {len(raw) - header} follow")
-    return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if len(content) != prod(shape):
+        follow = f"{len(content)} follow" if len(content) < prod(shape) else "more follow"
+        raise ValueError(f"{path}: its header announces {prod(shape)} bytes {shape}, {follow}")
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def _read_cifar10(folder: Path, split: str) -> _Arrays:

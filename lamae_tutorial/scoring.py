@@ -11,7 +11,6 @@ import hashlib
 import heapq
 import json
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from lamae_tutorial.complexity import complexity_normalized, shannon_entropy
-from lamae_tutorial.datasets import IMAGE_SUFFIXES, cover, open_image
+from lamae_tutorial.datasets import DAMAGE, IMAGE_SUFFIXES, cover, open_image
 from lamae_tutorial.detectors.base import Detector
 from lamae_tutorial.detectors.classifying import ClassifyingDetector
 from lamae_tutorial.detectors.reconstruction import CORRECTED, ReconstructionDetector
@@ -342,7 +341,7 @@ class _ArrayPart:
                     if len(raw) < wanted:
                         raise EOFError("it ends too early")
                     yield np.frombuffer(raw, self.dtype).reshape(-1, *self.shape[1:])
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except DAMAGE as error:
             raise ValueError(f"{self.name}: damaged behind image {first} ({error})") from error
 
 
@@ -358,7 +357,7 @@ def _array_parts(path: Path) -> list[_ArrayPart]:
             for member in [name for name in members if name.startswith("x")] or members:
                 with archive.open(member) as stream:
                     parts.append(_ArrayPart(path, member, *_read_header(stream)))
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
+    except DAMAGE as error:
         raise ValueError(f"{path}: not a readable file of arrays ({error})") from error
     if not parts:
         raise ValueError(f"{path}: holds no array")

@@ -1,5 +1,6 @@
 """What every detector must do, run for all of them: the contract of `detectors/base.py`."""
 
+import hashlib
 import json
 import shutil
 from copy import copy
@@ -228,6 +229,8 @@ def test_damaged_and_foreign_folders_are_refused(bars: Bars, tmp_path: Path) -> 
             (folder / "model.safetensors").write_bytes(weights)
         elif weights is not None:
             save_file(weights, folder / "model.safetensors")
+            digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+            (folder / "config.json").write_text(json.dumps({**config, "sha256": digest}))
         return folder
 
     raw = (good / "model.safetensors").read_bytes()
@@ -237,9 +240,10 @@ def test_damaged_and_foreign_folders_are_refused(bars: Bars, tmp_path: Path) -> 
         "foreign": (damaged("b", json.dumps({**config, "detector": "Pickle"})), "holds a 'Pickle'; expected one of"),
         "no json": (damaged("c", "{"), "not a saved detector, or a damaged one"),
         "no key": (damaged("d", "{}"), "damaged one: 'format'"),
-        "cut": (damaged("e", weights=raw[: len(raw) // 2]), "damaged one"),
-        "other shape": (damaged("f", weights={**state, first: state[first][:1]}), "size mismatch"),
-        "missing": (damaged("g", weights={k: v for k, v in state.items() if k != first}), "Missing key"),
+        "cut": (damaged("e", weights=raw[: len(raw) // 2]), "is not the file that config.json was written with"),
+        "other shape": (damaged("f", weights={**state, first: state[first][:1]}), "weights do not fit the parameters"),
+        "missing": (damaged("g", weights={k: v for k, v in state.items() if k != first}), "weights do not fit"),
+        "huge": (damaged("h", json.dumps({**config, "image_shape": [1, 10**6, 10**6]})), "weights do not fit"),
     }
     for folder, message in cases.values():
         with pytest.raises(ValueError, match=message) as caught:

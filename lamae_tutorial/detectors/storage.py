@@ -1,5 +1,6 @@
 """Detectors on disk: a folder with `config.json` and `model.safetensors`. Nothing in it is executed or unpickled."""
 
+import hashlib
 import json
 import os
 import tempfile
@@ -60,13 +61,14 @@ def save(detector: Detector, folder: str | os.PathLike[str]) -> Path:
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as work:
         new, old = Path(work) / "new", Path(work) / "old"
         new.mkdir()
-        (new / "config.json").write_text(json.dumps(config, indent=1, default=_name) + "\n")
         state = {name: value.cpu().contiguous() for name, value in detector.network_.state_dict().items()}
         calibration = detector.calibration_
         state[_SCORES] = torch.from_numpy(calibration.scores)
         if calibration.groups is not None:
             state[_GROUPS] = torch.from_numpy(calibration.groups)
         save_file(state, new / "model.safetensors")
+        config["sha256"] = hashlib.sha256((new / "model.safetensors").read_bytes()).hexdigest()
+        (new / "config.json").write_text(json.dumps(config, indent=1, default=_name) + "\n")
         if target.exists():
             target.rename(old)
         new.rename(target)
@@ -128,11 +130,19 @@ def load(folder: str | os.PathLike[str], kind: type[Kind], device: str = "auto")
         detector.seed_ = int(config["seed"])
         detector.calibration_kind_ = str(config["calibration_kind"])
         detector.history_ = list(config["history"])
-        with torch.random.fork_rng(devices=[]):
-            network = detector.build_network(detector.image_shape_, detector.num_classes_)
-        state = load_file(source / "model.safetensors")
+        weights = source / "model.safetensors"
+        if hashlib.sha256(weights.read_bytes()).hexdigest() != config["sha256"]:
+            raise ValueError("model.safetensors is not the file that config.json was written with")
+        state = load_file(weights)
         groups = state.pop(_GROUPS, None)
         detector.calibration_ = Calibration(state.pop(_SCORES).numpy(), None if groups is None else groups.numpy())
+        with torch.random.fork_rng(devices=[]):
+            with torch.device("meta"):  # the shapes are compared before anything is allocated
+                expected = detector.build_network(detector.image_shape_, detector.num_classes_).state_dict()
+            shapes = {name: tuple(value.shape) for name, value in state.items()}
+            if shapes != {name: tuple(value.shape) for name, value in expected.items()}:
+                raise ValueError("the weights do not fit the parameters in config.json")
+            network = detector.build_network(detector.image_shape_, detector.num_classes_)
         network.load_state_dict(state)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"{source}: not a saved detector, or a damaged one: {error}") from error
