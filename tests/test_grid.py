@@ -23,7 +23,7 @@ COMMAND = [sys.executable, "-m", "lamae_tutorial.cli", "benchmark"]
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 @pytest.fixture(scope="module")
