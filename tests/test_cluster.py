@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 import pytest
 import torch
@@ -61,23 +62,24 @@ def test_workers_on_this_machine(plain: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
-    started: list[subprocess.Popen[bytes]] = []
+def processes() -> Iterator[list[subprocess.Popen[Any]]]:
+    started: list[subprocess.Popen[Any]] = []
     yield started
     for process in started:
         process.kill()
         process.wait()
 
 
-def test_a_killed_worker_loses_no_cell(plain: Path, tmp_path: Path, processes: list[subprocess.Popen[bytes]]) -> None:
+def test_a_killed_worker_loses_no_cell(plain: Path, tmp_path: Path, processes: list[subprocess.Popen[Any]]) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
 
-    def start(*arguments: str) -> subprocess.Popen[bytes]:
+    def start(*arguments: str) -> subprocess.Popen[Any]:
         command = [sys.executable, "-m", "distributed.cli." + arguments[0], *arguments[1:], "--no-dashboard"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        processes.append(subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL))
+        with (tmp_path / f"{len(processes)}.log").open("w") as log:
+            processes.append(subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log))
         return processes[-1]
 
     start("dask_scheduler", "--host", "127.0.0.1", "--port", address.rpartition(":")[2])
@@ -86,6 +88,7 @@ def test_a_killed_worker_loses_no_cell(plain: Path, tmp_path: Path, processes: l
     command = [sys.executable, "-m", "lamae_tutorial.cli", "benchmark", "table3", "--profile", "smoke", "--epochs", "2"]
     command += ["--scheduler", address, "--device", "cpu", "--out", str(out)]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    processes.append(running)
     while len(list(out.glob("*.json"))) < 2:
         assert running.poll() is None, running.stderr.read()
         time.sleep(0.01)
@@ -98,6 +101,7 @@ def test_a_killed_worker_loses_no_cell(plain: Path, tmp_path: Path, processes: l
     assert_same(run_grid(CELLS, out, device="cpu"), plain)
 
 
-def test_an_absent_scheduler_ends_with_an_error(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="Timed out"), dask_client(None, "tcp://127.0.0.1:1"):
+def test_an_absent_scheduler_ends_with_an_error() -> None:
+    patience = dask.config.set({"distributed.comm.timeouts.connect": "1s"})
+    with patience, pytest.raises(OSError, match="Timed out"), dask_client(None, "tcp://127.0.0.1:1"):
         pytest.fail("there is a scheduler")
