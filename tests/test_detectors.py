@@ -234,7 +234,7 @@ def test_damaged_and_foreign_folders_are_refused(bars: Bars, tmp_path: Path) -> 
         return folder
 
     raw = (good / "model.safetensors").read_bytes()
-    first = next(name for name, value in state.items() if value.ndim)
+    first = next(name for name, value in state.items() if value.ndim > 1)
     cases = {
         "newer": (damaged("a", json.dumps({**config, "format": 99})), "format 99 is newer than this version reads"),
         "foreign": (damaged("b", json.dumps({**config, "detector": "Pickle"})), "holds a 'Pickle'; expected one of"),
