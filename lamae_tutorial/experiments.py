@@ -108,10 +108,12 @@ def _entropy_error(profile: Profile) -> list[CellSpec]:
 
 
 def _difference(profile: Profile) -> list[CellSpec]:
+    epochs = dict.fromkeys(("dsebm", "vae", "difference"), profile.difference_epochs)
+    epochs = {"pixelcnn": profile.pixelcnn_epochs, **epochs}
     return [
-        CellSpec(ScenarioSpec(id_name, ood=(ood,)), name, 0, profile.difference_epochs)
+        CellSpec(ScenarioSpec(id_name, ood=(ood,)), name, 0, count)
         for id_name, ood in profile.difference
-        for name in ("pixelcnn", "dsebm", "vae", "difference")
+        for name, count in epochs.items()
     ]
 
 
