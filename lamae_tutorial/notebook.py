@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from IPython.display import HTML, display
+from IPython.utils.capture import capture_output
 from torch import Tensor
 
 from lamae_tutorial.quizzes import QUIZZES
@@ -55,7 +56,12 @@ def quiz(chapter: str) -> None:
     except ImportError:
         display(HTML(_folded(questions)))
         return
-    display_quiz(questions, shuffle_answers=False, max_width=720, colors=_QUIZ_COLOURS)
+    with capture_output() as captured:
+        display_quiz(questions, shuffle_answers=False, max_width=720, colors=_QUIZ_COLOURS)
+    for output in captured.outputs:
+        # On a page MathJax may still be loading: then it has no version, of which the first letter is asked for.
+        safe = {kind: text.replace("version[0]", "String(version)[0]") for kind, text in output.data.items()}
+        display(safe, raw=True)
 
 
 def _folded(questions: Sequence[Mapping[str, Any]]) -> str:

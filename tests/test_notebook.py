@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+from IPython.core.interactiveshell import InteractiveShell
 
 from lamae_tutorial import notebook, shannon_entropy
 from lamae_tutorial.quizzes import QUIZZES
@@ -26,14 +27,19 @@ def test_the_right_answer_does_not_always_stand_in_one_place() -> None:
         assert len(places) > 1
 
 
-def test_quiz_asks_no_other_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    jupyterquiz = pytest.importorskip("jupyterquiz")
-    shown: list[object] = []
-    monkeypatch.setattr(sys.modules[jupyterquiz.display_quiz.__module__], "display", shown.append)
+def test_quiz_asks_no_other_host_and_waits_for_no_mathjax(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("jupyterquiz")
+    shown: list[dict[str, str]] = []
+    monkeypatch.setattr(notebook, "display", lambda data, raw: shown.append(data))
     monkeypatch.setattr("urllib.request.urlopen", lambda *args: pytest.fail("a quiz must not load anything"))
-    notebook.quiz("autoencoder")
-    page, script = (each.data for each in shown)
+    InteractiveShell.instance()
+    try:
+        notebook.quiz("autoencoder")
+    finally:
+        InteractiveShell.clear_instance()
+    page, script = shown[0]["text/html"], shown[1]["application/javascript"]
     assert QUIZZES["autoencoder"][0]["question"] in script
+    assert " version[0]" not in script and "(version[0]" not in script and "String(version)[0]" in script
     assert "http" not in page
 
 
