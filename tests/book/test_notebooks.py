@@ -16,6 +16,7 @@ OTHER_PARAMETERS = {
     "02_memae": {"held_out_class": 4},
     "03_lamae": {"held_out_class": 4},
     "04_complexity": {"held_out_class": 4, "fancy_class": 0},
+    "05_difference": {"held_out_class": 4},
     "07_threshold": {"held_out_class": 4},
 }
 
