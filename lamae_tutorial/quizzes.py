@@ -271,4 +271,117 @@ QUIZZES = {
             },
         ),
     ],
+    "difference": [
+        question(
+            "The pixels of a difference image are shuffled. What changes?",
+            {
+                "The reconstruction error.": (False, "It is a sum over the pixels, in whatever order."),
+                "What the classifier sees.": (
+                    True,
+                    "Yes: it looks at a picture, in which errors have a place.",
+                ),
+                "Nothing at all.": (False, "The sum stays, but the picture does not."),
+            },
+        ),
+        question(
+            "Pseudo-outliers are to be chosen. Which way uses no OoD image?",
+            {
+                "Train with some strategies, test on ID images against a strategy that was left out.": (
+                    True,
+                    "Yes: the strategy that was left out stands for what is not foreseen, and is made of ID images.",
+                ),
+                "Keep the strategy with the best AUROC on the OoD test set.": (
+                    False,
+                    "Then the OoD test set has chosen a setting, and its AUROC is no test any more.",
+                ),
+                "Test each strategy against its own pseudo-outliers.": (
+                    False,
+                    "No OoD image is used, but it rewards strategies that are easy to learn.",
+                ),
+            },
+        ),
+        question(
+            "Full model 59.1 %, without a part 58.7 %, one run each; seeds scatter by 3 points. What has been shown?",
+            {
+                "The part helps a little.": (False, "A gap far smaller than the scatter may as well be chance."),
+                "The part does nothing.": (False, "That has not been shown either: the runs are too few to tell."),
+                "Nothing about the part.": (
+                    True,
+                    "Yes: it takes repeats to see so small an effect, or its absence.",
+                ),
+            },
+        ),
+        question(
+            "Why may a likelihood call images of an unseen class more probable than ID images?",
+            {
+                "Because it was trained for too short a time.": (
+                    False,
+                    "Well-trained models do it too: the cost of an image depends on how plain it is.",
+                ),
+                "Because plain images cost few bits, whatever they show.": (
+                    True,
+                    "Yes: predictable pixels are cheap, and a plain image has many of them.",
+                ),
+                "Because likelihoods are only defined for ID images.": (
+                    False,
+                    "Every image has a likelihood; it is just not a measure of belonging.",
+                ),
+            },
+        ),
+    ],
+    "threshold": [
+        question(
+            "A threshold was chosen so that it separates noise images from ID images. What is known about it?",
+            {
+                "It finds most OoD images.": (
+                    False,
+                    "It finds noise. Other OoD images may score far lower than noise.",
+                ),
+                "It rejects few ID images, and finds most OoD images.": (
+                    False,
+                    "Neither was asked for: many thresholds separate noise, with different false alarms.",
+                ),
+                "How it does on noise.": (True, "Yes: another OoD set would have chosen another threshold."),
+            },
+        ),
+        question(
+            "Which assumption makes a p-value of at most 0.05 happen to at most 5 % of ID images?",
+            {
+                "The scores are normally distributed.": (False, "Only their ranks enter; any distribution will do."),
+                "New ID images and calibration images are exchangeable.": (
+                    True,
+                    "Yes: then the rank of a new score among them is uniform.",
+                ),
+                "The detector has a high AUROC.": (
+                    False,
+                    "Random numbers keep the promise as well, without any power.",
+                ),
+            },
+        ),
+        question(
+            "There are 49 calibration images. What happens at alpha = 0.01?",
+            {
+                "1 % of ID images are rejected, on average.": (
+                    False,
+                    "The smallest p-value there can be is 1/50 = 0.02, so none lies at or below 0.01.",
+                ),
+                "About half an image is rejected.": (False, "A p-value of 1/50 at least is above 0.01 for each image."),
+                "No image is ever rejected.": (True, "Yes: 0.01 needs 99 images at least. `predict` says so."),
+            },
+        ),
+        question(
+            "One image in a thousand is OoD, and the threshold rejects 5 % of ID images as promised. Which holds?",
+            {
+                "Most of the alarms are false.": (
+                    True,
+                    "Yes: even if all OoD images are found, there are about fifty false alarms for each true one.",
+                ),
+                "At most 5 % of the alarms are false.": (
+                    False,
+                    "The 5 % are a share of the ID images, not of the alarms.",
+                ),
+                "95 % of the OoD images are found.": (False, "The promise says nothing about OoD images."),
+            },
+        ),
+    ],
 }

@@ -278,6 +278,67 @@ def complexity_frames(
     return frames
 
 
+def alpha_frames(
+    id_p_values: NDArray[np.float64],
+    ood_p_values: NDArray[np.float64],
+    ood_name: str = "OoD",
+    alphas: Sequence[float] = (0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5),
+) -> list[Frame]:
+    """Frames of a false-alarm rate that is chosen: histograms of p-values, and who is called OoD.
+
+    Parameters
+    ----------
+    id_p_values, ood_p_values : float64 array (N,), (M,)
+        Small = out-of-distribution.
+    ood_name : str
+    alphas : sequence of float
+        In (0, 1).
+
+    Returns
+    -------
+    list of Frame
+        One an alpha. `numbers`: "alpha" and "id_accepted", "id_rejected", "ood_accepted", "ood_rejected".
+    """
+    bins = np.linspace(0, 1, 21)
+    frames = []
+    for alpha in alphas:
+        id_rejected, ood_rejected = int((id_p_values <= alpha).sum()), int((ood_p_values <= alpha).sum())
+        numbers = {
+            "alpha": alpha,
+            "id_accepted": len(id_p_values) - id_rejected,
+            "id_rejected": id_rejected,
+            "ood_accepted": len(ood_p_values) - ood_rejected,
+            "ood_rejected": ood_rejected,
+        }
+        figure = Figure(figsize=(7.6, 2.7), facecolor="white", layout="constrained")
+        histograms, table = figure.subplots(1, 2, width_ratios=[2.2, 1])
+        for values, name, colour, style in (
+            (id_p_values, "ID", ID_COLOUR, "-"),
+            (ood_p_values, ood_name, OOD_COLOUR, "--"),
+        ):
+            histograms.hist(
+                values,
+                bins.tolist(),
+                weights=np.full(len(values), 1 / len(values)),
+                histtype="stepfilled",
+                facecolor=(colour, 0.2),
+                edgecolor=colour,
+                linestyle=style,
+                label=name,
+            )
+        histograms.axvspan(0, alpha, color="grey", alpha=0.3)
+        histograms.axvline(alpha, color="black")
+        histograms.set(xlabel="p-value (grey: called OoD)", ylabel="share of images", xlim=(0, 1))
+        histograms.legend()
+        _confusion_matrix(table, numbers)
+        alt = (
+            f"Alpha {alpha:g}: {id_rejected} of {len(id_p_values)} ID images and {ood_rejected} of "
+            f"{len(ood_p_values)} OoD images are called out-of-distribution."
+        )
+        frames.append(_frame(figure, f"{alpha:g}", alt, numbers))
+    return frames
+
+
 def _blurred_and_noisy(image: Tensor, steps: int, random_state: int) -> tuple[list[str], Tensor]:
     """Names and images uint8 (2 * steps + 1, C, H, W) from strong blur over the image itself to uniform noise."""
     original = image.float()

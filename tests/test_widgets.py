@@ -138,6 +138,19 @@ def test_without_stack_the_kernel_changes_the_picture(monkeypatch: pytest.Monkey
     assert image.value == FRAMES[4].png
 
 
+def test_alpha_frames_count_what_is_called() -> None:
+    id_p, ood_p = RNG.uniform(0.02, 1, 50), RNG.uniform(0.02, 0.3, 40)
+    frames = widgets.alpha_frames(id_p, ood_p, alphas=(0.01, 0.1, 0.5))
+    assert [frame.label for frame in frames] == ["0.01", "0.1", "0.5"]
+    for frame in frames:
+        alpha = frame.numbers["alpha"]
+        assert frame.numbers["id_rejected"] == sum(id_p <= alpha)
+        assert frame.numbers["ood_accepted"] == sum(ood_p > alpha)
+        assert f"{frame.numbers['ood_rejected']} of 40 OoD" in frame.alt
+    assert frames[0].numbers["id_rejected"] == frames[0].numbers["ood_rejected"] == 0
+    assert len({frame.png for frame in frames}) == 3
+
+
 class Page(HTMLParser):
     """The start tags of a page with their attributes."""
 
