@@ -16,6 +16,7 @@ OTHER_PARAMETERS = {
     "02_memae": {"held_out_class": 4},
     "03_lamae": {"held_out_class": 4},
     "04_complexity": {"held_out_class": 4, "fancy_class": 0},
+    "06_benchmark": {"held_out_class": 4},
 }
 
 each_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
