@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NOTEBOOKS := $(wildcard book/notebooks/*.ipynb)
 
-.PHONY: book test notebooks colab clean
+.PHONY: book test notebooks student colab clean
 
 book: $(VENV)/.installed
 	rm -rf book/_build
@@ -21,6 +21,10 @@ test: $(VENV)/.installed
 # Run the chapters in the smoke profile and store their text outputs, as git has them.
 notebooks: $(VENV)/.installed
 	$(BIN)/python tools/notebooks.py $(NOTEBOOKS)
+
+# Notebooks for students, with stubs instead of the solutions: runs/student.
+student: $(VENV)/.installed
+	$(BIN)/python tools/student.py $(NOTEBOOKS)
 
 # In Colab's own Python, which keeps its torch and numpy: install as a reader does, then run every chapter.
 colab:

@@ -121,6 +121,28 @@ def _parser() -> argparse.ArgumentParser:
     _add_device(score)
     score.set_defaults(command=_score)
 
+    book = commands.add_parser("book", help="run chapters of the book on other data or in full")
+    book_run = book.add_subparsers(required=True, metavar="run").add_parser(
+        "run",
+        help="execute copies of the chapters by papermill",
+        description="The executed copies and their pictures are kept in --out.",
+    )
+    book_run.add_argument("chapter", nargs="?", metavar="CHAPTER", help="e.g. 3, lamae or 03_lamae (default: all)")
+    book_run.add_argument("--profile", choices=PROFILES, default="smoke", help="(default: %(default)s)")
+    book_run.add_argument("--out", type=Path, metavar="DIR", help="(default: runs/book-PROFILE)")
+    book_run.add_argument("--book", type=Path, metavar="DIR", help="the project's folder `book`, if it is not here")
+    book_run.add_argument(
+        "-p",
+        "--parameter",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="another parameter of the chapter",
+    )
+    _add_data(book_run)
+    book_run.set_defaults(command=_book_run)
+
     smoke = PROFILES["smoke"]
     demo = commands.add_parser("demo", help=f"autoencoder and LAMAE on {smoke.data_set} without the 1: no data needed")
     _add_run(demo)
@@ -296,6 +318,20 @@ def _score(options: argparse.Namespace) -> int:
         options.report.write_text(suspects.page_of_suspects(detector, options.input, done, options.alpha), "utf-8")
         print(f"Written: {options.report}")
     return _PROBLEMS if done.problems else 0
+
+
+def _book_run(options: argparse.Namespace) -> int:
+    from lamae_tutorial import book
+
+    folder = book.book_folder(options.book)
+    notebooks = book.find_chapters(folder, options.chapter)
+    parameters = book.read_profile(folder, options.profile) | book.parse_parameters(options.parameter)
+    if options.data is not None:
+        parameters["data_dir"] = str(Path(options.data).resolve())  # chapters run in their own folder
+    runs = book.run_chapters(notebooks, options.out or Path("runs") / f"book-{options.profile}", parameters)
+    for run in runs:
+        print(f"{run.notebook}: {f'failed, {run.error}' if run.error else f'{len(run.pictures)} pictures'}")
+    return int(any(run.error for run in runs))
 
 
 def _datasets(options: argparse.Namespace) -> None:

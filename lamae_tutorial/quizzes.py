@@ -329,6 +329,73 @@ QUIZZES = {
             },
         ),
     ],
+    "benchmark": [
+        question(
+            "With seed 0 a detector beats another by a point of AUROC; DeLong's p is 0.0001. What is shown?",
+            {
+                "That the first method is better than the second.": (
+                    False,
+                    "One training of each was compared. Another seed may turn the order.",
+                ),
+                "That these two trained networks differ on images like these.": (
+                    True,
+                    "Yes: the test covers the chance of the images, not that of the training.",
+                ),
+                "Nothing, as AUROC has no significance test.": (
+                    False,
+                    "It has: DeLong's, made for two AUROCs on the same images.",
+                ),
+            },
+        ),
+        question(
+            "Why is DeLong's interval for LAMAE+ minus LAMAE shorter than for LAMAE+ minus AE?",
+            {
+                "Because LAMAE is the better detector.": (
+                    False,
+                    "The level of AUROC is not what makes it short here.",
+                ),
+                "Because it uses more images.": (False, "Both use the same images."),
+                "Because both win and lose with nearly the same images, so that their differences vary little.": (
+                    True,
+                    "Yes: the variance is that of the differences, and what is common to both cancels.",
+                ),
+            },
+        ),
+        question(
+            "A row is marked 'within' the paper's number, whose deviation is 9 points. What follows?",
+            {
+                "The paper's result is reproduced.": (
+                    False,
+                    "A wide deviation lets nearly everything in. It is no evidence against, and little for.",
+                ),
+                "Little: nearly any value would have been within.": (
+                    True,
+                    "Yes. Ask for more seeds, and for the single runs behind the deviation.",
+                ),
+                "The detector is worthless.": (
+                    False,
+                    "A spread says how much a run depends on its seed, not how good it is.",
+                ),
+            },
+        ),
+        question(
+            "The best of ten variants of your method, one seed each, is put into the table. Its rivals are run once.",
+            {
+                "Fair, as each row is one run.": (
+                    False,
+                    "Your row is the best of ten runs, and that is higher even if all ten variants are equal.",
+                ),
+                "Unfair: choose the variant on other images, then run it anew with fresh seeds.": (
+                    True,
+                    "Yes: what was picked for being high has to be measured again.",
+                ),
+                "Unfair, and Bonferroni mends it.": (
+                    False,
+                    "It corrects p values. The number in the table stays too high.",
+                ),
+            },
+        ),
+    ],
     "threshold": [
         question(
             "A threshold was chosen so that it separates noise images from ID images. What is known about it?",

@@ -17,7 +17,17 @@ webdriver = pytest.importorskip("selenium.webdriver")
 
 HTML = Path(__file__).parent.parent.parent / "book" / "_build" / "html"
 CHAPTERS = sorted(path.stem for path in (HTML / "notebooks").glob("*.html"))
-PAGES = ["intro", "references", *(f"notebooks/{name}" for name in CHAPTERS)]
+AROUND = [
+    "intro",
+    "how_to_use",
+    "instructors",
+    "instructors_solutions",
+    "paper_and_code",
+    "glossary",
+    "api",
+    "references",
+]
+PAGES = [*AROUND, *(f"notebooks/{name}" for name in CHAPTERS)]
 PHONE, DESK = (390, 844), (1280, 900)
 # Jupyter Book's own: a constant declared twice, no theme stored at the first visit, no icon.
 NOT_OURS = ("THEBE_JS_URL", "Got invalid theme mode", "favicon.ico")

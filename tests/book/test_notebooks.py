@@ -17,6 +17,7 @@ OTHER_PARAMETERS = {
     "03_lamae": {"held_out_class": 4},
     "04_complexity": {"held_out_class": 4, "fancy_class": 0},
     "05_difference": {"held_out_class": 4},
+    "06_benchmark": {"held_out_class": 4},
     "07_threshold": {"held_out_class": 4},
 }
 
