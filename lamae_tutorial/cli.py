@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     cluster = benchmark.add_mutually_exclusive_group()
     cluster.add_argument("--workers", type=_positive, metavar="N", help="processes on this machine, by Dask")
     cluster.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, e.g. tcp://10.0.0.1:8786")
+    cluster.add_argument("--side-by-side", action="store_true", help="train the seeds of a cell in one pass (GPU)")
     _add_data(benchmark)
     _add_device(benchmark)
     benchmark.set_defaults(command=_benchmark)
@@ -229,7 +230,13 @@ def _benchmark(options: argparse.Namespace) -> int:
     out = options.out or Path("runs") / f"benchmark-{options.profile}"
     with grid.dask_client(options.workers, options.scheduler) as client:
         done = grid.run_grid(
-            cells, out, root=options.data, device=options.device, retry_failed=options.retry_failed, client=client
+            cells,
+            out,
+            root=options.data,
+            device=options.device,
+            retry_failed=options.retry_failed,
+            side_by_side=options.side_by_side,
+            client=client,
         )
     if done.finished:
         records = report.read_records(done.finished)

@@ -14,8 +14,8 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,20 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lamae_tutorial.benchmark import Result, cell_line, cell_record, new_detector, run_cell, score_arrays
+from lamae_tutorial.benchmark import (
+    Cell,
+    Result,
+    cell_line,
+    cell_record,
+    evaluate,
+    new_detector,
+    run_cell,
+    score_arrays,
+)
 from lamae_tutorial.datasets import DATA_SETS, data_root, found, how_to_get, load_images
+from lamae_tutorial.detectors import DETECTORS
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
+from lamae_tutorial.detectors.together import fit_together
 from lamae_tutorial.experiments import CellSpec, ScenarioSpec
 from lamae_tutorial.scenarios import Scenario, cross_dataset, leave_one_class_out
 
@@ -61,6 +72,7 @@ def run_grid(
     root: str | None = None,
     device: str = "auto",
     retry_failed: bool = False,
+    side_by_side: bool = False,
     client: Any = None,
 ) -> Grid:
     """Run the cells that are not in the folder yet. One that fails does not stop the others.
@@ -76,6 +88,9 @@ def run_grid(
         See :class:`lamae_tutorial.Detector`.
     retry_failed : bool
         Run those again that failed before.
+    side_by_side : bool
+        Train cells that differ in their seed alone in one pass, where the detector allows it: see
+        :func:`lamae_tutorial.detectors.together.fit_together`. Not on a cluster.
     client : distributed.Client, optional
         Run them on its workers, which ask for the resource GPU=1 each if `device` is a CUDA device.
 
@@ -101,7 +116,12 @@ def run_grid(
 
     waiting = list({keys[cell]: cell for cell in cells if not done(cell)}.values())
     total = len(set(keys.values()))
-    results = _in_turn(waiting, root, device) if client is None else _on_cluster(waiting, root, device, client)
+    if client is not None:
+        results = _on_cluster(waiting, root, device, client)
+    elif side_by_side:
+        results = _side_by_side(waiting, root, device)
+    else:
+        results = _in_turn(waiting, root, device)
     with tqdm(total=total, initial=total - len(waiting), desc="cells", unit="cell", disable=None) as progress:
         for cell, outcome in results:
             key = keys[cell]
@@ -157,7 +177,24 @@ def compute(cell: CellSpec, root: str | None, device: str) -> Outcome:
     not be passed on.
     """
     scenario = _kept_scenario(cell.scenario, cell.seed, root)
-    trained = run_cell(scenario, _detector(cell, device=device, verbose=False), cell.seed)
+    return _outcome(cell, run_cell(scenario, _detector(cell, device=device, verbose=False), cell.seed))
+
+
+def compute_together(cells: Sequence[CellSpec], root: str | None, device: str) -> list[Outcome]:
+    """Train cells that differ in their seed alone side by side, and evaluate each as :func:`compute` does."""
+    scenarios = [_kept_scenario(cell.scenario, cell.seed, root) for cell in cells]
+    detectors = [_detector(cell, device=device, verbose=False) for cell in cells]
+    fit_together(detectors, [(scenario.train, scenario.validation) for scenario in scenarios])
+    seeds = [cell.seed for cell in cells]
+    outcomes = []
+    for cell, scenario, detector in zip(cells, scenarios, detectors, strict=True):
+        record, arrays = _outcome(cell, evaluate(detector, scenario, cell.seed))
+        outcomes.append(({**record, "side_by_side": seeds}, arrays))
+    return outcomes
+
+
+def _outcome(cell: CellSpec, trained: Cell) -> Outcome:
+    scenario = trained.scenario
     arrays: dict[str, NDArray[np.generic]] = dict(score_arrays(trained))
     arrays |= {f"entropy/{name}": values for name, values in trained.entropy.items()}
     if cell.scenario.held_out is not None and isinstance(trained.detector, ReconstructionDetector):
@@ -193,6 +230,30 @@ def dask_client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
 def _in_turn(cells: Sequence[CellSpec], root: str | None, device: str) -> _Results:
     for cell in cells:
         yield cell, lambda cell=cell: compute(cell, root, device)  # type: ignore[misc]
+
+
+def _side_by_side(cells: Sequence[CellSpec], root: str | None, device: str) -> _Results:
+    groups: dict[CellSpec, list[CellSpec]] = {}
+    for cell in cells:
+        stackable = DETECTORS[cell.detector].stackable
+        groups.setdefault(replace(cell, seed=0) if stackable else cell, []).append(cell)
+    for group in groups.values():
+        if len(group) == 1:
+            yield from _in_turn(group, root, device)
+            continue
+        outcomes: Sequence[Outcome | Exception]
+        try:
+            outcomes = compute_together(group, root, device)
+        except Exception as error:
+            outcomes = [error] * len(group)
+        for cell, outcome in zip(group, outcomes, strict=True):
+            yield cell, partial(_given, outcome)
+
+
+def _given(outcome: Outcome | Exception) -> Outcome:
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
 def _on_cluster(cells: Sequence[CellSpec], root: str | None, device: str, client: Any) -> _Results:

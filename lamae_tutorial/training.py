@@ -6,73 +6,101 @@ opens one image after the other (`benchmarks/training_throughput.py`).
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from lamae_tutorial.stacking import Groups, Loss, Single, Stacked
 
-class Stopped(KeyboardInterrupt):
-    """Training was stopped by Ctrl-C after its first epoch; the network has the weights of its best epoch."""
-
-    def __init__(self, description: str, history: list[dict[str, Any]], best_epoch: int) -> None:
-        super().__init__(f"{description} was stopped in epoch {len(history) + 1}; it has the weights of {best_epoch}")
-        self.history = history
-
-
-Loss = Callable[[nn.Module, Tensor, Tensor | None], Tensor]
+History = list[dict[str, Any]]
 Precision = Literal["float32", "tf32", "bf16"]
 
 _EVALUATION_BATCH = 1024
 
 
-def train(
-    network: nn.Module,
-    parameter_groups: list[dict[str, Any]],
-    loss: Loss,
-    images: Tensor,
-    labels: Tensor | None,
-    validation_images: Tensor,
-    validation_labels: Tensor | None,
-    *,
-    selection_loss: Loss,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    patience: int,
-    precision: Precision,
-    seed: int,
-    device: torch.device,
-    description: str,
-    verbose: bool,
-    milestones: Sequence[int] = (),
-) -> list[dict[str, Any]]:
-    """Train in place with Adam and leave the network with the weights of its best epoch, in evaluation mode.
+class Stopped(KeyboardInterrupt):
+    """Training was stopped by Ctrl-C after its first epoch; the networks have the weights of their best epochs."""
 
-    Parameters
+    def __init__(self, description: str, histories: list[History], best_epochs: list[int]) -> None:
+        best = ", ".join(map(str, best_epochs))
+        super().__init__(f"{description} was stopped in epoch {len(histories[0]) + 1}; it has the weights of {best}")
+        self.histories = histories
+
+
+@dataclass(frozen=True)
+class Data:
+    """What one network is trained on.
+
+    Attributes
     ----------
-    network : torch.nn.Module
-        Changed in place and moved to `device`.
-    parameter_groups : list of dict
-        Its parameters as :class:`torch.optim.Adam` takes them.
-    loss, selection_loss : callable (network, float images (B, C, H, W), labels (B,) or None) -> scalar tensor
-        The mean loss of a batch: what is minimised, and what the best epoch is chosen by on the validation images.
     images, validation_images : uint8 or float tensor (N, C, H, W)
     labels, validation_labels : int64 tensor (N,) or None
+    seed : int
+        Of the order of the images.
+    """
+
+    images: Tensor
+    labels: Tensor | None
+    validation_images: Tensor
+    validation_labels: Tensor | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How networks are trained.
+
+    Attributes
+    ----------
     epochs, batch_size, learning_rate
         At most `epochs` passes.
     patience : int
         Stop after so many epochs without a lower validation loss.
     precision : {"float32", "tf32", "bf16"}
         See :func:`arithmetic`.
-    seed : int
-        Of the order of the images.
     device : torch.device
     description : str
         Of the progress bar, which is shown on a terminal if `verbose`.
+    verbose : bool
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    patience: int
+    precision: Precision
+    device: torch.device
+    description: str
+    verbose: bool
+
+
+def train(
+    network: nn.Module,
+    parameter_groups: Groups,
+    loss: Loss,
+    data: Data,
+    settings: Settings,
+    *,
+    selection_loss: Loss,
+    milestones: Sequence[int] = (),
+) -> History:
+    """Train in place with Adam and leave the network with the weights of its best epoch, in evaluation mode.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Changed in place and moved to the device.
+    parameter_groups : list of dict
+        Its parameters as :class:`torch.optim.Adam` takes them.
+    loss, selection_loss : callable (network, float images (B, C, H, W), labels (B,) or None) -> scalar tensor
+        The mean loss of a batch: what is minimised, and what the best epoch is chosen by on the validation images.
+    data : Data
+    settings : Settings
     milestones : sequence of int
         The learning rate is divided by 5 after each of these epochs.
 
@@ -88,62 +116,187 @@ def train(
     Stopped
         Ctrl-C, after the first epoch: the network has the weights of its best epoch.
     """
-    network.to(device).to(memory_format=torch.channels_last)
-    images, labels = _moved(images, labels, device)
-    validation = _moved(validation_images, validation_labels, device)
-    optimizer = torch.optim.Adam(parameter_groups, lr=learning_rate, fused=True)
+    network.to(settings.device).to(memory_format=torch.channels_last)
+    return _train(Single(network, parameter_groups), loss, [data], settings, selection_loss, milestones)[0]
+
+
+def train_together(
+    networks: Sequence[nn.Module],
+    parameter_groups: Groups,
+    loss: Loss,
+    data: Sequence[Data],
+    settings: Settings,
+    *,
+    selection_loss: Loss,
+) -> list[History]:
+    """Train networks of the same form side by side, as :func:`train` would one after the other.
+
+    Their weights are stacked and each step is made for all of them in one pass (:func:`torch.vmap`), which occupies a
+    GPU that one small network leaves idle. Each keeps its own images, order and best epoch. The results are those of
+    :func:`train` but for rounding; where the loss draws random numbers, those are others.
+
+    Parameters
+    ----------
+    networks : sequence of torch.nn.Module
+        Changed in place and moved to the device.
+    parameter_groups : list of dict
+        Those of the first network.
+    loss, selection_loss
+        See :func:`train`. They must be functions that :func:`torch.vmap` can transform.
+    data : sequence of Data
+        One a network, with equal numbers of images.
+    settings : Settings
+
+    Returns
+    -------
+    list of list of dict
+        The history of each network. `seconds` are those of the epoch of all networks, divided by their number.
+
+    Raises
+    ------
+    ValueError
+        Unequal numbers of images.
+    FloatingPointError
+        The loss of a network is no longer finite.
+    Stopped
+        Ctrl-C, after the first epoch: the networks have the weights of their best epochs.
+    """
+    if len(networks) != len(data) or len({(len(part.images), len(part.validation_images)) for part in data}) != 1:
+        sizes = [(len(part.images), len(part.validation_images)) for part in data]
+        raise ValueError(
+            f"side by side needs as many data as networks, all with the same number of images; got {len(networks)} "
+            f"networks and (training, validation) images {sizes}"
+        )
+    for network in networks:
+        network.to(settings.device)
+    return _train(Stacked(networks, parameter_groups), loss, data, settings, selection_loss, ())
+
+
+_Networks = Single | Stacked
+
+
+@dataclass
+class _Progress:
+    """How far one network has come."""
+
+    history: History = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_epoch: int = 0
+
+    def is_best(self, validation_loss: float) -> bool:
+        return not self.best or validation_loss < self.history[self.best_epoch - 1]["validation_loss"]
+
+    def has_ended(self, patience: int) -> bool:
+        return len(self.history) - self.best_epoch >= patience
+
+
+def _train(
+    networks: _Networks,
+    loss: Loss,
+    data: Sequence[Data],
+    settings: Settings,
+    selection_loss: Loss,
+    milestones: Sequence[int],
+) -> list[History]:
+    device, description = settings.device, settings.description
+    training = _Sets([(part.images, part.labels) for part in data], device)
+    validation = _Sets([(part.validation_images, part.validation_labels) for part in data], device)
+    optimizer = torch.optim.Adam(networks.groups, lr=settings.learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(milestones), gamma=0.2)
-    generator = torch.Generator().manual_seed(seed)
-    history: list[dict[str, Any]] = []
-    best: dict[str, Tensor] = {}
-    best_epoch = 0
-    progress = tqdm(range(1, epochs + 1), desc=description, unit="epoch", disable=None if verbose else True)
+    generators = [torch.Generator().manual_seed(part.seed) for part in data]
+    progress = [_Progress() for _ in data]
+    epochs = range(1, settings.epochs + 1)
+    bar = tqdm(epochs, desc=description, unit="epoch", disable=None if settings.verbose else True)
     try:
-        for epoch in progress:
+        for epoch in bar:
             start = time.perf_counter()
-            network.train()
-            total = torch.zeros((), device=device)
-            for batch in _batches(len(images), batch_size, generator):
-                batch = batch.to(device)
-                optimizer.zero_grad(set_to_none=True)
-                with arithmetic(precision, device):
-                    value = loss(network, as_float(images[batch]), None if labels is None else labels[batch])
-                    value.backward()
-                optimizer.step()
-                total += value.detach() * len(batch)
+            train_losses = _train_epoch(networks, loss, training, optimizer, generators, settings)
             schedule.step()
-            train_loss = float(total) / len(images)
-            validation_loss = mean_loss(network, selection_loss, *validation)
-            if not train_loss < float("inf") or not validation_loss < float("inf"):
-                raise FloatingPointError(
-                    f"{description}: the loss became {train_loss} (training), {validation_loss} (validation) in epoch "
-                    f"{epoch}; try a lower learning_rate than {learning_rate}"
+            validation_losses = mean_losses(networks, selection_loss, validation)
+            seconds = (time.perf_counter() - start) / len(data)
+            for index, (one, train_loss, validation_loss) in enumerate(
+                zip(progress, train_losses, validation_losses, strict=True)
+            ):
+                if one.has_ended(settings.patience):
+                    continue
+                if not train_loss < float("inf") or not validation_loss < float("inf"):
+                    raise FloatingPointError(
+                        f"{description}: the loss became {train_loss} (training), {validation_loss} (validation) in "
+                        f"epoch {epoch}; try a lower learning_rate than {settings.learning_rate}"
+                    )
+                if one.is_best(validation_loss):
+                    one.best, one.best_epoch = networks.state(index), epoch
+                one.history.append(
+                    {
+                        "epoch": epoch,
+                        "train_loss": train_loss,
+                        "validation_loss": validation_loss,
+                        "seconds": seconds,
+                    }
                 )
-            history.append(
-                {
-                    "epoch": epoch,
-                    "train_loss": train_loss,
-                    "validation_loss": validation_loss,
-                    "seconds": time.perf_counter() - start,
-                }
-            )
-            progress.set_postfix(train=f"{train_loss:.4g}", validation=f"{validation_loss:.4g}")
-            if not best or validation_loss < history[best_epoch - 1]["validation_loss"]:
-                best = {name: value.detach().clone() for name, value in network.state_dict().items()}
-                best_epoch = epoch
-            if epoch - best_epoch >= patience:
+            bar.set_postfix(train=f"{train_losses[0]:.4g}", validation=f"{validation_losses[0]:.4g}")
+            if all(one.has_ended(settings.patience) for one in progress):
                 break
     except KeyboardInterrupt:
-        if not best:
+        if not all(one.best for one in progress):
             raise
-        network.load_state_dict(best)
-        network.eval()
-        raise Stopped(description, history, best_epoch) from None
+        networks.load([one.best for one in progress])
+        raise Stopped(description, [one.history for one in progress], [one.best_epoch for one in progress]) from None
     finally:
-        progress.close()
-    network.load_state_dict(best)
-    network.eval()
-    return history
+        bar.close()
+    networks.load([one.best for one in progress])
+    return [one.history for one in progress]
+
+
+def _train_epoch(
+    networks: _Networks,
+    loss: Loss,
+    sets: "_Sets",
+    optimizer: torch.optim.Optimizer,
+    generators: Sequence[torch.Generator],
+    settings: Settings,
+) -> list[float]:
+    """One pass over the images, with the mean loss of each network."""
+    networks.train(True)
+    total = torch.zeros(len(generators), device=settings.device)
+    orders = [_batches(sets.size, settings.batch_size, generator) for generator in generators]
+    for batches in zip(*orders, strict=True):
+        images, labels = sets.part([batch.to(settings.device) for batch in batches])
+        optimizer.zero_grad(set_to_none=True)
+        with arithmetic(settings.precision, settings.device):
+            values = networks.losses(loss, images, labels)
+            values.sum().backward()
+        optimizer.step()
+        total += values.detach() * len(batches[0])
+    return [value / sets.size for value in total.tolist()]
+
+
+@torch.no_grad()
+def mean_losses(networks: _Networks, loss: Loss, sets: "_Sets") -> list[float]:
+    """Mean loss of each network, in evaluation mode and without gradients, unless the loss itself enables them."""
+    networks.train(False)
+    total = [0.0] * len(sets.images)
+    for start in range(0, sets.size, _EVALUATION_BATCH):
+        images, labels = sets.part([slice(start, start + _EVALUATION_BATCH)] * len(total))
+        values = networks.losses(loss, images, labels).tolist()
+        total = [sum_ + value * len(images[0]) for sum_, value in zip(total, values, strict=True)]
+    return [sum_ / sets.size for sum_ in total]
+
+
+class _Sets:
+    """Images and labels on a device: one set a network, all of the same size."""
+
+    def __init__(self, sets: Sequence[tuple[Tensor, Tensor | None]], device: torch.device) -> None:
+        self.images = [images.to(device) for images, _ in sets]
+        self.labels = [labels.to(device) for _, labels in sets if labels is not None]
+        self.size = len(self.images[0])
+
+    def part(self, indices: Sequence[Tensor | slice]) -> tuple[list[Tensor], list[Tensor] | None]:
+        """Float images of each set, and their labels if there are any."""
+        images = [as_float(images[index]) for images, index in zip(self.images, indices, strict=True)]
+        if not self.labels:
+            return images, None
+        return images, [labels[index] for labels, index in zip(self.labels, indices, strict=True)]
 
 
 @contextmanager
@@ -174,18 +327,6 @@ def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
         matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
-@torch.no_grad()
-def mean_loss(network: nn.Module, loss: Loss, images: Tensor, labels: Tensor | None) -> float:
-    """Mean of a loss over images, in evaluation mode and without gradients, unless the loss itself enables them."""
-    network.eval()
-    total = 0.0
-    for start in range(0, len(images), _EVALUATION_BATCH):
-        part = slice(start, start + _EVALUATION_BATCH)
-        value = loss(network, as_float(images[part]), None if labels is None else labels[part])
-        total += float(value) * len(images[part])
-    return total / len(images)
-
-
 def as_float(images: Tensor) -> Tensor:
     """Images as float32 in [0, 1] in channels-last memory: what networks take."""
     if images.dtype == torch.uint8:
@@ -201,10 +342,6 @@ def resolve_device(device: str) -> torch.device:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {device!r} is not usable here: {error}") from error
-
-
-def _moved(images: Tensor, labels: Tensor | None, device: torch.device) -> tuple[Tensor, Tensor | None]:
-    return images.to(device), None if labels is None else labels.to(device)
 
 
 def _batches(n: int, batch_size: int, generator: torch.Generator) -> list[Tensor]:

@@ -180,13 +180,13 @@ def test_ctrl_c_leaves_a_usable_detector_or_none(
 ) -> None:
     calls = []
 
-    def pressed(*_: object) -> float:
+    def pressed(*_: object) -> list[float]:
         calls.append(1)
         if len(calls) == epoch:
             raise KeyboardInterrupt
-        return 1.0
+        return [1.0]
 
-    monkeypatch.setattr("lamae_tutorial.training.mean_loss", pressed)
+    monkeypatch.setattr("lamae_tutorial.training.mean_losses", pressed)
     detector = make(name)
     with pytest.raises(KeyboardInterrupt):
         detector.fit(bars[0], bars[1])

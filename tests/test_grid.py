@@ -58,6 +58,21 @@ def test_a_cell_leaves_its_record_and_its_scores(folder: Path) -> None:
         assert not [name for name in arrays if name.startswith("reconstruction/")]
 
 
+def test_seeds_side_by_side(folder: Path, tmp_path: Path) -> None:
+    broken = replace(CELLS[0], parameters=(("reduction", "median"),))
+    dsebm = replace(CELLS[0], detector="dsebm")  # cannot be stacked
+    cells = [replace(cell, seed=seed) for cell in (CELLS[1], dsebm, broken) for seed in (0, 1)]
+    done = run_grid(cells, tmp_path, device="cpu", side_by_side=True)
+    assert [path.name for path in done.failed] == [f"{cell_key(cell)}.failed" for cell in cells[4:]]
+    records = [json.loads(path.read_text())[0] for path in done.finished]
+    assert [record["seed"] for record in records] == [0, 1, 0, 1]
+    assert [record.get("side_by_side") for record in records] == [[0, 1], [0, 1], None, None]
+    (alone,) = json.loads((folder / f"{cell_key(CELLS[1])}.json").read_text())
+    assert records[0]["settings"] == alone["settings"]
+    assert records[0]["results"][0]["auroc"] == pytest.approx(alone["results"][0]["auroc"], abs=0.02)
+    assert records[1]["results"][0]["auroc"] != records[0]["results"][0]["auroc"]
+
+
 def test_finished_cells_are_not_repeated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = content(folder)
     monkeypatch.setattr(grid, "compute", lambda *_: pytest.fail("ran again"))

@@ -4,16 +4,30 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lamae_tutorial.training import Stopped, _batches, arithmetic, as_float, mean_loss, resolve_device, train
+from lamae_tutorial.detectors import DETECTORS
+from lamae_tutorial.stacking import Single
+from lamae_tutorial.training import (
+    Data,
+    Settings,
+    Stopped,
+    _batches,
+    _Sets,
+    arithmetic,
+    as_float,
+    mean_losses,
+    resolve_device,
+    train,
+    train_together,
+)
 
+CPU = torch.device("cpu")
 SETTINGS = {
     "epochs": 6,
     "batch_size": 2,
     "learning_rate": 0.1,
     "patience": 6,
     "precision": "float32",
-    "seed": 0,
-    "device": torch.device("cpu"),
+    "device": CPU,
     "description": "Test",
     "verbose": False,
 }
@@ -32,7 +46,11 @@ def distance(network: nn.Module, images: Tensor, labels: Tensor | None) -> Tenso
     return (network(images) - 1).square().mean()
 
 
-def run(validation_losses: list[float], **changed) -> tuple[nn.Module, list[dict]]:
+def mean_loss(network: nn.Module, loss, images: Tensor) -> float:
+    return mean_losses(Single(network, []), loss, _Sets([(images, None)], CPU))[0]
+
+
+def run(validation_losses: list[float], milestones: tuple[int, ...] = (), **changed) -> tuple[nn.Module, list[dict]]:
     """Train while the validation loss of each epoch is dictated."""
     dictated = iter(validation_losses)
     images = torch.full((4, 1, 2, 2), 0.5)
@@ -41,12 +59,10 @@ def run(validation_losses: list[float], **changed) -> tuple[nn.Module, list[dict
         network,
         [{"params": [network.offset]}],
         distance,
-        images,
-        None,
-        images,
-        None,
+        Data(images, None, images, None, seed=0),
+        Settings(**{**SETTINGS, **changed}),
         selection_loss=lambda *_: torch.tensor(next(dictated)),
-        **{**SETTINGS, **changed},
+        milestones=milestones,
     )
     return network, history
 
@@ -91,7 +107,7 @@ def test_validation_may_use_gradients_by_the_image() -> None:
             (gradient,) = torch.autograd.grad(network(moved).square().sum(), moved)
         return gradient.mean()
 
-    assert mean_loss(Offset(), slope, torch.full((3, 1, 2, 2), 0.5), None) == pytest.approx(1.0)
+    assert mean_loss(Offset(), slope, torch.full((3, 1, 2, 2), 0.5)) == pytest.approx(1.0)
 
 
 def test_a_loss_that_is_not_finite_ends_with_advice() -> None:
@@ -109,7 +125,7 @@ def test_batches_hold_every_index_once_and_never_one_alone() -> None:
 
 def test_mean_loss_weighs_the_last_batch_by_its_size() -> None:
     images = torch.cat([torch.zeros(1024, 1, 1, 1), torch.ones(1, 1, 1, 1)])
-    assert mean_loss(Offset(), distance, images, None) == pytest.approx(1024 / 1025)
+    assert mean_loss(Offset(), distance, images) == pytest.approx(1024 / 1025)
 
 
 def test_as_float() -> None:
@@ -138,10 +154,17 @@ def test_ctrl_c_keeps_the_best_weights() -> None:
 
     losses: list[float] = []
     images = torch.full((4, 1, 2, 2), 0.5)
-    arguments = (network, [{"params": [network.offset]}], distance, images, None, images, None)
+    data = Data(images, None, images, None, seed=0)
     with pytest.raises(Stopped, match="Test was stopped in epoch 3; it has the weights of 1") as stop:
-        train(*arguments, selection_loss=pressed_in_epoch_3, **SETTINGS)
-    assert [epoch["validation_loss"] for epoch in stop.value.history] == [3.0, 4.0]
+        train(
+            network,
+            [{"params": [network.offset]}],
+            distance,
+            data,
+            Settings(**SETTINGS),
+            selection_loss=pressed_in_epoch_3,
+        )
+    assert [epoch["validation_loss"] for epoch in stop.value.histories[0]] == [3.0, 4.0]
     assert network.offset.item() == reference.offset.item()
     assert not network.training
 
@@ -167,3 +190,71 @@ def test_precision_of_the_steps() -> None:
     assert tf32() == before
     with pytest.raises(ValueError, match="precision must be one of float32, tf32, bf16; got 'fp8'"):
         run([1.0], precision="fp8")
+
+
+STACKABLE = [name for name, kind in DETECTORS.items() if kind.stackable]
+
+
+def side_by_side(name: str, **changed):
+    """Networks of three seeds trained alone and side by side, in double precision: (networks, histories) of both."""
+    small = {"levels": 4, "features": 4, "layers": 2} if name == "pixelcnn" else {}
+    detector = DETECTORS[name](**small)
+
+    def double(network: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
+        return detector.loss(network, images.double(), labels)
+
+    seeds, data, alone, together = (0, 1, 2), [], [], []
+    for seed in seeds:
+        generator = torch.Generator().manual_seed(seed)
+        images = torch.rand(70, 1, 8, 8, generator=generator)
+        labels = torch.arange(70) % 3
+        data.append(Data(images[:50], labels[:50], images[50:], labels[50:], seed))
+        for networks in (alone, together):
+            torch.manual_seed(seed)
+            networks.append(detector.build_network((1, 8, 8), 3).double())
+    settings = Settings(**{**SETTINGS, "epochs": 4, "batch_size": 8, "learning_rate": 1e-3, **changed})
+    one_by_one = [
+        train(network, detector.parameter_groups(network), double, part, settings, selection_loss=double)
+        for network, part in zip(alone, data, strict=True)
+    ]
+    at_once = train_together(
+        together, detector.parameter_groups(together[0]), double, data, settings, selection_loss=double
+    )
+    return alone, one_by_one, together, at_once
+
+
+@pytest.mark.parametrize("name", STACKABLE)
+def test_side_by_side_is_as_one_after_the_other(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "randn_like", torch.zeros_like)  # random numbers in a loss are others side by side
+    alone, one_by_one, together, at_once = side_by_side(name)
+    for single, stacked in zip(one_by_one, at_once, strict=True):
+        assert len(single) == len(stacked) == 4
+        for key in ("train_loss", "validation_loss"):
+            assert [epoch[key] for epoch in stacked] == pytest.approx([epoch[key] for epoch in single], rel=1e-5)
+    for single, stacked in zip(alone, together, strict=True):
+        assert not stacked.training
+        torch.testing.assert_close(stacked.state_dict(), single.state_dict(), rtol=1e-5, atol=1e-6)
+    weights = [next(network.parameters()) for network in together]
+    assert not torch.allclose(weights[0], weights[1])
+
+
+def test_each_seed_side_by_side_ends_by_its_own_patience() -> None:
+    _, one_by_one, _, at_once = side_by_side("godin", learning_rate=0.03, patience=1, epochs=12)
+    lengths = [len(history) for history in one_by_one]
+    assert [len(history) for history in at_once] == lengths
+    assert len(set(lengths)) > 1 and max(lengths) < 12
+
+
+def test_side_by_side_needs_sets_of_one_size() -> None:
+    images = torch.rand(6, 1, 2, 2)
+    data = [Data(images[:n], None, images, None, seed=0) for n in (4, 5)]
+    networks = [Offset(), Offset()]
+    with pytest.raises(ValueError, match=r"the same number of images; got 2 networks and .* \[\(4, 6\), \(5, 6\)\]"):
+        train_together(
+            networks,
+            [{"params": [networks[0].offset]}],
+            distance,
+            data,
+            Settings(**SETTINGS),
+            selection_loss=distance,
+        )

@@ -8,7 +8,8 @@ in `training.py`.
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,16 +25,42 @@ from torch import Tensor, nn
 from lamae_tutorial.conformal import Calibration, check_alpha
 from lamae_tutorial.datasets import Images, ImageSet, check_images, stratified_split
 from lamae_tutorial.networks import ImageShape
-from lamae_tutorial.training import Precision, Stopped, as_float, resolve_device, train
+from lamae_tutorial.training import Data, History, Precision, Settings, Stopped, as_float, resolve_device, train
 
 Labels = Tensor | NDArray[np.generic] | list[int]
 Self = TypeVar("Self", bound="Detector")
 Result = TypeVar("Result")
-Run = Callable[..., list[dict[str, Any]]]
+Run = Callable[..., History]
 
 MISSING = -1  # an image without a label
 ALPHA = 0.05  # share of ID images that `predict` may reject, unless told otherwise
 _SCORE_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Task:
+    """A detector's training, with everything that was given checked.
+
+    Attributes
+    ----------
+    data : lamae_tutorial.training.Data
+    settings : lamae_tutorial.training.Settings
+    image_shape : (int, int, int)
+    num_classes : int
+    """
+
+    data: Data
+    settings: Settings
+    image_shape: ImageShape
+    num_classes: int
+
+    @contextmanager
+    def seeded(self) -> Iterator[None]:
+        """PyTorch's global generators start from the task's seed, and are as before afterwards."""
+        device = self.settings.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(self.data.seed)
+            yield
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -85,6 +112,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     needs_labels: ClassVar[bool] = False
     labels_may_be_missing: ClassVar[bool] = False
     score_kinds: ClassVar[tuple[str, ...]]
+    stackable: ClassVar[bool] = True  # can be trained side by side, see `together.py`
 
     epochs: int = 20
     batch_size: int = 128
@@ -115,13 +143,13 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         """What Adam gets: one group of all parameters."""
         return [{"params": list(network.parameters())}]
 
-    def train_network(self, network: nn.Module, run: Run) -> list[dict[str, Any]]:
+    def train_network(self, network: nn.Module, run: Run) -> History:
         """Train in place and return the history: one stage by default.
 
         Parameters
         ----------
         network : torch.nn.Module
-        run : callable (network, parameter_groups, loss, *, selection_loss, **settings)
+        run : callable (network, parameter_groups, loss, *, selection_loss, milestones)
             :func:`lamae_tutorial.training.train` with the images and the detector's own settings filled in. A detector
             of several stages calls it once for each, with the part of the network that is trained.
         """
@@ -160,6 +188,23 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             Ctrl-C. If an epoch was finished (in the last stage, where there are several), the detector is fitted all
             the same, with the best weights so far, and may be used and saved.
         """
+        task = self.prepare(images, labels, validation)
+        stopped = None
+        with task.seeded():
+            network = self.build_network(task.image_shape, task.num_classes)
+            try:
+                history = self.train_network(network, partial(train, data=task.data, settings=task.settings))
+            except Stopped as stop:
+                (history,), stopped = stop.histories, stop
+            self.keep(network, history, task)
+        if stopped is not None:
+            raise stopped
+        return self
+
+    def prepare(
+        self, images: Images, labels: Labels | None, validation: ImageSet | tuple[Images, Labels | None] | None
+    ) -> "Task":
+        """What `fit` gets, checked and split, as :class:`Task`. Parameters and errors are those of `fit`."""
         for name in ("epochs", "batch_size", "patience"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
@@ -181,43 +226,30 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             pair = (validation.images, validation.labels) if isinstance(validation, ImageSet) else validation
             held_back_images = check_images(pair[0], image_shape)
             held_back = (held_back_images, self._check_labels(pair[1], len(held_back_images), num_classes))
-        device = resolve_device(self.device)
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            network = self.build_network(image_shape, num_classes)
-            run = partial(
-                train,
-                images=tensor,
-                labels=targets,
-                validation_images=held_back[0],
-                validation_labels=held_back[1],
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                patience=self.patience,
-                precision=self.precision,
-                seed=seed,
-                device=device,
-                description=type(self).__name__,
-                verbose=self.verbose,
-            )
-            stopped = None
-            try:
-                history = self.train_network(network, run)
-            except Stopped as stop:
-                history, stopped = stop.history, stop
-            with torch.no_grad():
-                self.finish(network, as_float(held_back[0].to(device)))
+        settings = Settings(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            patience=self.patience,
+            precision=self.precision,
+            device=resolve_device(self.device),
+            description=type(self).__name__,
+            verbose=self.verbose,
+        )
+        return Task(Data(tensor, targets, *held_back, seed), settings, image_shape, num_classes)
+
+    def keep(self, network: nn.Module, history: History, task: "Task") -> None:
+        """Become fitted: finish the trained network, set all that ends in an underscore, and calibrate."""
+        held_back = task.data.validation_images
+        with torch.no_grad():
+            self.finish(network, as_float(held_back.to(task.settings.device)))
         self.network_ = network.eval()
         self.history_ = history
-        self.image_shape_ = image_shape
-        self.num_classes_ = num_classes
-        self.class_names_ = tuple(str(label) for label in range(num_classes))
-        self.seed_ = seed
-        self.calibrate(held_back[0])
-        if stopped is not None:
-            raise stopped
-        return self
+        self.image_shape_ = task.image_shape
+        self.num_classes_ = task.num_classes
+        self.class_names_ = tuple(str(label) for label in range(task.num_classes))
+        self.seed_ = task.data.seed
+        self.calibrate(held_back)
 
     def scores(self, images: Images) -> dict[str, NDArray[np.float64]]:
         """All named scores.

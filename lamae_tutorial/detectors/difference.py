@@ -20,7 +20,7 @@ from lamae_tutorial.detectors.base import Run
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
 from lamae_tutorial.networks import ConvDecoder, ConvEncoder, ImageShape, ResNetDecoder, resnet_features
 from lamae_tutorial.pseudo_outliers import MIXTURE, Strategy, find_strategy, make_outliers
-from lamae_tutorial.training import Stopped
+from lamae_tutorial.training import History, Stopped
 
 _VALIDATION_SEED = 0  # the same pseudo-outliers of the validation images in every epoch
 
@@ -75,6 +75,7 @@ class DifferenceDetector(ReconstructionDetector):
 
     title: ClassVar[str] = "Difference"
     score_kinds: ClassVar[tuple[str, ...]] = ("outlier", "error")
+    stackable: ClassVar[bool] = False
     PAPER: ClassVar[dict[str, Any]] = {
         "backbone": "resnet18",
         "latent_dim": 512,
@@ -122,7 +123,7 @@ class DifferenceDetector(ReconstructionDetector):
         """Eqn (1): the L1 norm of the difference image of each image, (B,), or its mean over the pixels."""
         return self.reduce((images - reconstructions).abs())
 
-    def train_network(self, network: nn.Module, run: Run) -> list[dict[str, Any]]:
+    def train_network(self, network: nn.Module, run: Run) -> History:
         assert isinstance(network, DifferenceNetwork)
         if not self.noise_augmentation >= 0:
             raise ValueError(f"noise_augmentation must be >= 0; got {self.noise_augmentation!r}")
@@ -134,7 +135,7 @@ class DifferenceDetector(ReconstructionDetector):
         def classification_loss(classifier: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
             return self.loss(network, images, labels)
 
-        history: list[dict[str, Any]] = []
+        history: History = []
         stages: list[tuple[str, nn.Module, Callable[..., Tensor]]] = [
             ("autoencoder", network.autoencoder, reconstruction_loss),
             ("classifier", network.classifier, classification_loss),
@@ -146,7 +147,7 @@ class DifferenceDetector(ReconstructionDetector):
             except Stopped as stop:
                 if stage == "autoencoder":
                     raise KeyboardInterrupt("stopped before the classifier was trained") from None
-                stop.history = history + [{"stage": stage, **epoch} for epoch in stop.history]
+                stop.histories = [history + [{"stage": stage, **epoch} for epoch in stop.histories[0]]]
                 raise
             history += [{"stage": stage, **epoch} for epoch in epochs]
         return history

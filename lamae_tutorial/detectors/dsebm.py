@@ -39,6 +39,7 @@ class DSEBM(Detector):
 
     title: ClassVar[str] = "DSEBM"
     score_kinds: ClassVar[tuple[str, ...]] = ("energy", "reconstruction")
+    stackable: ClassVar[bool] = False
 
     channels: Sequence[int] = (16, 32, 64)
     hidden: int = 128

@@ -64,7 +64,7 @@ class PixelCNN(Detector):
     def bits_per_dimension(self, network: nn.Module, images: Tensor) -> Tensor:
         """-log2 p(x) / (C H W) of float images (B, C, H, W) in [0, 1], cut to `levels`: (B,)."""
         classes = (images * 255).round().long() * self.levels // 256
-        logits = network(2 * classes.float() / (self.levels - 1) - 1)
+        logits = network(2 * classes.to(images.dtype) / (self.levels - 1) - 1)
         nats = [F.cross_entropy(part, classes[:, at], reduction="none") for at, part in enumerate(logits)]
         return torch.stack(nats, 1).flatten(1).mean(1) / math.log(2)
 

@@ -1,0 +1,57 @@
+"""Detectors that differ in their seed alone, trained side by side in one pass."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lamae_tutorial.datasets import ImageSet
+from lamae_tutorial.detectors.base import Detector
+from lamae_tutorial.training import train_together
+
+
+def fit_together(detectors: Sequence[Detector], sets: Sequence[tuple[ImageSet, ImageSet]]) -> None:
+    """Fit detectors side by side, each as its own `fit` would.
+
+    Worth it on a GPU, where one small network leaves most of the device idle; `benchmarks/seeds_side_by_side.py`
+    measures it. A detector whose loss draws random numbers (VAE, SSVAE) draws others than alone.
+
+    Parameters
+    ----------
+    detectors : sequence of Detector
+        Of one class, alike in all parameters but `random_state`.
+    sets : sequence of (ImageSet, ImageSet)
+        Training and validation images of each, of equal sizes.
+
+    Raises
+    ------
+    ValueError
+        Detectors that differ otherwise, or that cannot be trained so, or unequal numbers of images.
+    """
+    first = detectors[0]
+    if not first.stackable:
+        raise ValueError(f"{type(first).__name__} cannot be trained side by side; fit one after the other")
+    if any(_alike(detector) != _alike(first) for detector in detectors):
+        raise ValueError("side by side, detectors may differ in random_state alone")
+    tasks = [
+        detector.prepare(training.images, training.labels, validation)
+        for detector, (training, validation) in zip(detectors, sets, strict=True)
+    ]
+    networks = []
+    for detector, task in zip(detectors, tasks, strict=True):
+        with task.seeded():
+            networks.append(detector.build_network(task.image_shape, task.num_classes))
+    with tasks[0].seeded():
+        histories = train_together(
+            networks,
+            first.parameter_groups(networks[0]),
+            first.loss,
+            [task.data for task in tasks],
+            tasks[0].settings,
+            selection_loss=first.selection_loss,
+        )
+    for detector, network, history, task in zip(detectors, networks, histories, tasks, strict=True):
+        with task.seeded():
+            detector.keep(network, history, task)
+
+
+def _alike(detector: Detector) -> tuple[type[Detector], dict[str, Any]]:
+    return type(detector), {**detector.get_params(), "random_state": None}
