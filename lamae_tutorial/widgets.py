@@ -12,6 +12,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ipywidgets
@@ -28,7 +29,9 @@ from torch.nn import functional as F
 from lamae_tutorial.complexity import complexity_normalized, complexity_normalizer, shannon_entropy
 from lamae_tutorial.detectors.memae import MemAE, MemAENetwork
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
-from lamae_tutorial.plots import ID_COLOUR, OOD_COLOUR, score_densities, show_image
+from lamae_tutorial.plots import ID_COLOUR, OOD_COLOUR, image_grid, score_densities, show_image
+from lamae_tutorial.report import read_records
+from lamae_tutorial.tables import saved_arrays
 
 STATIC_PAGE = "LAMAE_STATIC_PAGE"
 _COLOURS = 64  # in the palette of a frame: keeps it small and its text sharp
@@ -336,6 +339,52 @@ def alpha_frames(
             f"{len(ood_p_values)} OoD images are called out-of-distribution."
         )
         frames.append(_frame(figure, f"{alpha:g}", alt, numbers))
+    return frames
+
+
+def held_out_frames(records: Sequence[Path], title: str) -> list[Frame]:
+    """Frames of a class that is held out, one after the other: examples rebuilt, and the densities of the scores.
+
+    Parameters
+    ----------
+    records : sequence of Path
+        Records of `lamae benchmark` with the files of their scores beside them, one for each held-out class.
+    title : str
+        Of a detector that rebuilds images, as in tables: "LAMAE".
+
+    Returns
+    -------
+    list of Frame
+        In the order of `records`. `numbers`: the AUROC of "error" and of "error+", the complexity-normalised one.
+
+    Raises
+    ------
+    ValueError
+        A record is not that of such a detector with a class held out, or has no scores beside it.
+    """
+    frames = []
+    for path in records:
+        of_title = {result.detector: result for result in read_records([path])}
+        arrays = saved_arrays(path)
+        ood = next(iter(of_title.values())).ood
+        if arrays is None or f"{title}/{ood}" not in arrays or f"reconstruction/{ood}" not in arrays:
+            raise ValueError(f"{path} holds no scores and reconstructions of {title} for a class that was held out")
+        figure = Figure(figsize=(7.6, 2.9), facecolor="white")
+        left, right = figure.subfigures(1, 2, width_ratios=[1.35, 1])
+        rows = {f"{ood}": f"image/{ood}", "rebuilt": f"reconstruction/{ood}", "ID": "image/id"}
+        rows["rebuilt "] = "reconstruction/id"
+        image_grid(left, {name: torch.from_numpy(arrays[key]) for name, key in rows.items()})
+        axes = right.subplots()
+        score_densities(axes, arrays[f"{title}+/id"], {ood: arrays[f"{title}+/{ood}"]})
+        error, corrected = of_title[title].auroc, of_title[f"{title}+"].auroc
+        axes.set_title(f"AUROC: {title} {100 * error:.1f} %, {title}+ {100 * corrected:.1f} %", fontsize="small")
+        axes.set(xlabel=f"score of {title}+", ylabel="", yticks=[])
+        right.subplots_adjust(left=0.05, right=0.97, bottom=0.2, top=0.88)
+        alt = (
+            f"{ood} held out: eight of its images and eight ID images, each above its reconstruction. AUROC of "
+            f"{title} {100 * error:.1f} %, of {title}+ {100 * corrected:.1f} %."
+        )
+        frames.append(_frame(figure, ood, alt, {"error": error, "error+": corrected}))
     return frames
 
 

@@ -4,6 +4,7 @@ import base64
 import io
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import ipywidgets
 import numpy as np
@@ -21,6 +22,8 @@ from lamae_tutorial import (
     shannon_entropy,
     widgets,
 )
+from lamae_tutorial.experiments import CellSpec, ScenarioSpec
+from lamae_tutorial.grid import run_grid
 from lamae_tutorial.widgets import Frame
 
 RNG = np.random.default_rng(0)
@@ -118,6 +121,24 @@ def test_blur_smooths_and_noise_ends_in_noise(images: torch.Tensor) -> None:
     assert changed[0].float().mean() == pytest.approx(images[0].float().mean().item(), rel=0.25)
     other = widgets._blurred_and_noisy(images[1], 4, 0)[1]
     assert torch.equal(changed[8], other[8]) and not torch.equal(changed[7], other[7])
+
+
+def test_held_out_classes_are_those_of_the_records(tmp_path: Path) -> None:
+    cells = [CellSpec(ScenarioSpec("digits", label), "lamae", 0, epochs=1) for label in "83"]
+    paths = run_grid(cells, tmp_path, device="cpu").finished
+    frames = widgets.held_out_frames(paths, "LAMAE")
+    assert [frame.label for frame in frames] == ["digits-8", "digits-3"]
+    for frame, path in zip(frames, paths, strict=True):
+        with np.load(path.with_suffix(".npz")) as scores:
+            pairs = [(scores[f"{title}/id"], scores[f"{title}/{frame.label}"]) for title in ("LAMAE", "LAMAE+")]
+        assert list(frame.numbers.values()) == pytest.approx([auroc(*pair) for pair in pairs])
+        assert f"{100 * frame.numbers['error+']:.1f} %" in frame.alt
+    assert frames[0].png != frames[1].png
+    with pytest.raises(ValueError, match="holds no scores and reconstructions of MemAE"):
+        widgets.held_out_frames(paths, "MemAE")
+    paths[0].with_suffix(".npz").unlink()
+    with pytest.raises(ValueError, match="holds no scores and reconstructions of LAMAE"):
+        widgets.held_out_frames(paths, "LAMAE")
 
 
 def test_slider_is_linked_to_the_stack_in_the_browser() -> None:
