@@ -208,6 +208,20 @@ def test_a_compressed_member_that_is_cut_is_named(tmp_path: Path) -> None:
         load_images("mnist", root=tmp_path)
 
 
+def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sysconf", lambda name: 4096)  # a machine with 16 MiB
+    images = np.zeros((20_000, 28, 28), np.uint8)
+    np.savez_compressed(tmp_path / "mnist.npz", x_train=images, y_train=np.zeros(20_000, int))
+    write_idx_folder(tmp_path / "FashionMNIST/raw", ".gz")
+    header = bytes([0, 0, 8, 3]) + b"".join(size.to_bytes(4, "big") for size in images.shape)
+    packed = tmp_path / "FashionMNIST/raw/train-images-idx3-ubyte.gz"
+    packed.write_bytes(gzip.compress(header + images.tobytes()))
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lambda *_: pytest.fail("unpacked"))
+    for name in ("mnist", "fashion_mnist"):
+        with pytest.raises(ValueError, match=r"holds an array of 0\.0 GiB, more than half of"):
+            load_images(name, root=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -12,6 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from lamae_tutorial import DETECTORS, LAMAE, AutoEncoder, Detector, auroc, complexity_normalized
 
@@ -126,6 +129,41 @@ def test_scikit_learns_contract(name: str, detector: Detector, bars: Bars) -> No
     assert (calibrated.predict(bars[2]) == 1).mean() < accepted.mean()
 
 
+@pytest.mark.parametrize("name", ["autoencoder", "lamae"])
+def test_in_a_pipeline_and_cross_validated(name: str, bars: Bars) -> None:
+    images, labels, ood = (part.numpy() for part in bars)
+    inverted = [255 - part for part in (images, ood)]
+    alone = make(name, epochs=2).fit(images, labels)
+    pipeline = make_pipeline(FunctionTransformer(lambda x: 255 - x), clone(alone)).fit(inverted[0], labels)
+    np.testing.assert_array_equal(pipeline.score_samples(inverted[1]), alone.score_samples(ood))
+    np.testing.assert_array_equal(pipeline.predict(inverted[1]), alone.predict(ood))
+
+    def separation(detector: Detector, images: np.ndarray, labels: np.ndarray | None = None) -> float:
+        return auroc(detector.score(images), detector.score(ood))
+
+    areas = cross_val_score(make(name), images, labels, scoring=separation, cv=2)
+    assert areas.shape == (2,) and (areas > 0.9).all()
+
+
+@each_detector
+def test_compiled_networks_give_the_same(name: str, detector: Detector, bars: Bars) -> None:
+    images = bars[2][:5].float() / 255
+    compiled = torch.compile(detector.network_, backend="aot_eager", fullgraph=True)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(images), detector.network_(images))
+
+
+@each_detector
+def test_odd_training_sets(name: str, bars: Bars) -> None:
+    images, labels, _ = bars
+    few = make(name, epochs=2, batch_size=128).fit(images[:6], labels[:6])  # fewer than a batch
+    for constant in (0, 255):
+        same = make(name, epochs=2).fit(torch.full_like(images, constant), labels)
+        for each in (few, same):
+            assert np.isfinite(each.score(images)).all()
+            assert np.isfinite(each.score(torch.full_like(images[:1], constant))).all()
+
+
 @each_detector
 def test_a_validation_set_of_ones_own_is_not_trained_on(name: str, bars: Bars) -> None:
     images, labels, _ = bars
@@ -159,8 +197,11 @@ def test_bad_images_and_settings_are_refused(name: str, detector: Detector, bars
     images, labels, _ = bars
     for bad, message in [
         (images[:, :, :7], r"shape \(N, 1, 8, 8\), N >= 1; got \(3, 1, 7, 8\)"),
+        (images.expand(-1, 3, -1, -1), r"shape \(N, 1, 8, 8\), N >= 1; got \(3, 3, 8, 8\)"),
         (images[:0], "N >= 1"),
         (images * 1.0, r"must lie in \[0, 1\]"),
+        (images / 255 + torch.inf, r"must lie in \[0, 1\]"),
+        (images.long(), "must be uint8, or float .*; got torch.int64"),
     ]:
         with pytest.raises(ValueError, match=message):
             detector.score(bad[:3])

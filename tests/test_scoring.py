@@ -147,6 +147,40 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     assert not part.exists()
 
 
+def test_a_full_disk_leaves_what_can_go_on(
+    autoencoder: Detector, bars: Bars, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "in.npy", bars[0].numpy()[:20].transpose(0, 2, 3, 1))
+    whole, out = tmp_path / "whole.csv", tmp_path / "out.csv"
+    score_images(autoencoder, str(tmp_path / "in.npy"), whole, batch_size=5)
+    real = scoring._rows
+    written = []
+
+    def full(*arguments):
+        written.append(1)
+        if len(written) == 3:
+            raise OSError(28, "No space left on device")
+        return real(*arguments)
+
+    monkeypatch.setattr(scoring, "_rows", full)
+    with pytest.raises(OSError, match="No space left"):
+        score_images(autoencoder, str(tmp_path / "in.npy"), out, batch_size=5)
+    assert not out.exists()
+    score_images(autoencoder, str(tmp_path / "in.npy"), out, batch_size=5, resume=True)
+    assert len(written) == 3 + 2, "ten rows were kept"
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_bombs_get_a_row(autoencoder: Detector, bars: Bars, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = write_png(tmp_path / "in" / "good.png", bars[0][0])
+    write_png(tmp_path / "in" / "huge.png", torch.zeros(1, 40, 40, dtype=torch.uint8))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 700)
+    score_images(autoencoder, str(tmp_path / "in"), tmp_path / "out.csv", resize=True)
+    problems = {Path(row["path"]).name: row["problem"] for row in table(tmp_path / "out.csv")}
+    assert problems.pop(good.name) == ""
+    assert "not a readable image" in problems["huge.png"] and "decompression bomb" in problems["huge.png"]
+
+
 def test_parquet_holds_the_same_table(autoencoder: Detector, bars: Bars, tmp_path: Path) -> None:
     from pyarrow.parquet import read_table
 
