@@ -27,7 +27,7 @@ AROUND = [
     "api",
     "references",
 ]
-WITHOUT_EXPLORER = ("03_lamae", "05_difference", "06_benchmark")
+WITHOUT_EXPLORER = ("03_lamae", "05_difference")
 PAGES = [*AROUND, *(f"notebooks/{name}" for name in CHAPTERS)]
 PHONE, DESK = (390, 844), (1280, 900)
 # Jupyter Book's own: a constant declared twice, no theme stored at the first visit, no icon.
