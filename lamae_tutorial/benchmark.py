@@ -15,8 +15,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lamae_tutorial.complexity import complexity_normalized, shannon_entropy
+from lamae_tutorial.conformal import Calibration, fisher
+from lamae_tutorial.datasets import ImageSet
 from lamae_tutorial.detectors import DETECTORS
 from lamae_tutorial.detectors.base import Detector
 from lamae_tutorial.detectors.classifying import ClassifyingDetector
@@ -40,7 +43,8 @@ class Result:
         Names of the scenario and of its two sets.
     detector : str
         The title used in the paper's tables; with "+" for the complexity-normalised score, and with the score's name in
-        brackets where it is not the default: "LAMAE", "LAMAE+", "LAMAE (energy)".
+        brackets where it is not the default: "LAMAE", "LAMAE+", "LAMAE (energy)". "LAMAE (error+ & msp)" joins two, see
+        :func:`lamae_tutorial.conformal.fisher`.
     seed : int
     n_id, n_ood : int
         Numbers of test images.
@@ -195,6 +199,8 @@ def evaluate(detector: Detector, scenario: Scenario, seed: int) -> Cell:
         }
     for kind in others:
         scores[f"{detector.title} ({kind})"] = {name: kinds[kind] for name, kinds in by_set.items()}
+    if isinstance(detector, ReconstructionDetector) and isinstance(detector, ClassifyingDetector):
+        scores[f"{detector.title} (error+ & msp)"] = _joint(detector, scenario.validation, sets, by_set)
     entropy = {name: shannon_entropy(part.images).numpy() for name, part in sets.items()}
     changed = variant(type(detector).__name__, detector.get_params(), scenario.train.name)
     results = []
@@ -224,6 +230,29 @@ def evaluate(detector: Detector, scenario: Scenario, seed: int) -> Cell:
     if isinstance(detector, ClassifyingDetector) and scenario.test.labels is not None:
         accuracy = float((detector.classify(scenario.test.images) == scenario.test.labels.numpy()).mean())
     return Cell(scenario, detector, seed, scores, results, entropy, accuracy)
+
+
+def _joint(
+    detector: Detector,
+    validation: ImageSet,
+    sets: Mapping[str, ImageSet],
+    by_set: Mapping[str, Mapping[str, NDArray[np.float64]]],
+) -> dict[str, NDArray[np.float64]]:
+    """Reconstruction and classifier joined: Fisher's score of the p-values of "error+" and "msp"."""
+
+    def both(images: Tensor, kinds: Mapping[str, NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+        return [complexity_normalized(kinds["error"], images), kinds["msp"]]
+
+    calibrations = [Calibration(part) for part in both(validation.images, detector.scores(validation.images))]
+    return {
+        name: fisher(
+            *(
+                calibration.p_values(values)
+                for calibration, values in zip(calibrations, both(sets[name].images, kinds), strict=True)
+            )
+        )
+        for name, kinds in by_set.items()
+    }
 
 
 def cell_record(cell: Cell) -> dict[str, Any]:

@@ -103,6 +103,33 @@ def conformal_threshold(scores: ArrayLike, alpha: float) -> float:
     return float(np.sort(values)[len(values) - needed]) if needed else float("inf")
 
 
+def fisher(*p_values: ArrayLike) -> NDArray[np.float64]:
+    """One score of several p-values of the same images: minus the sum of their logarithms (Fisher 1932).
+
+    Joins what different scores see: an image counts as out-of-distribution if one of them finds it very unusual, or
+    all of them a little. The scores of one detector depend on each other, so that the result is a score to be
+    calibrated, and no p-value.
+
+    Parameters
+    ----------
+    *p_values : array of float (N,), in (0, 1]
+
+    Returns
+    -------
+    float64 array (N,), >= 0
+        Higher = more out-of-distribution.
+
+    Raises
+    ------
+    ValueError
+        A p-value outside (0, 1].
+    """
+    values = np.stack([finite_scores(part, "p-values") for part in p_values])
+    if not ((values > 0) & (values <= 1)).all():
+        raise ValueError(f"p-values must lie in (0, 1]; got values from {values.min():g} to {values.max():g}")
+    return -np.log(values).sum(0)
+
+
 def benjamini_hochberg(p_values: ArrayLike, alpha: float) -> NDArray[np.bool_]:
     """Which of a batch to call out-of-distribution so that at most a share alpha of those called are in-distribution.
 

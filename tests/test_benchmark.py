@@ -31,7 +31,7 @@ def test_a_cell_holds_plain_and_normalised_scores(cells: list[Cell]) -> None:
         for seed in (0, 1)
         for titles in (
             ("AE", "AE+", "AE (cosine)"),
-            ("LAMAE", "LAMAE+", "LAMAE (cosine)", "LAMAE (energy)", "LAMAE (msp)"),
+            ("LAMAE", "LAMAE+", "LAMAE (cosine)", "LAMAE (energy)", "LAMAE (msp)", "LAMAE (error+ & msp)"),
         )
     ]
     cell = cells[1]
@@ -50,6 +50,17 @@ def test_a_cell_holds_plain_and_normalised_scores(cells: list[Cell]) -> None:
         metrics.auprc_id,
         metrics.fpr_at_tpr,
     )
+
+
+def test_reconstruction_and_classifier_are_joined_on_validation_images(cells: list[Cell]) -> None:
+    cell = cells[1]
+    ood, validation = cell.scenario.ood["digits-1"].images, cell.scenario.validation.images
+    by_hand = 0.0
+    for kind in ("error+", "msp"):
+        inside, outside = cell.detector.score(validation, kind), cell.detector.score(ood, kind)
+        p_values = (1 + (inside >= outside[:, None]).sum(1)) / (1 + len(inside))
+        by_hand = by_hand - np.log(p_values)
+    np.testing.assert_allclose(cell.scores["LAMAE (error+ & msp)"]["digits-1"], by_hand)
 
 
 def test_cifar10_has_the_papers_networks() -> None:
@@ -88,7 +99,7 @@ def test_a_run_is_written_with_its_provenance(cells: list[Cell], tmp_path: Path)
     assert source["versions"]["torch"] == torch.__version__.split("+")[0] and source["device"].startswith("cpu")
     with np.load(folder / "scores.npz") as scores:
         np.testing.assert_array_equal(scores["seed1/LAMAE+/id"], cells[3].scores["LAMAE+"]["id"])
-        assert len(scores.files) == 2 * (3 + 5) * 2
+        assert len(scores.files) == 2 * (3 + 6) * 2
 
 
 def test_the_commit_is_the_checkouts(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def test_run_prints_the_table_and_writes_the_run(tmp_path: Path, capsys: pytest.
         ["LAMAE (cosine)", "2"],
         ["LAMAE (energy)", "2"],
         ["LAMAE (msp)", "2"],
+        ["LAMAE (error+ & msp)", "2"],
     ]
     assert "Accuracy on ID test images: LAMAE " in printed.out
     assert "±" in printed.out and "seed 1, LAMAE, AUROC: digits-1 " in printed.err
@@ -98,7 +99,7 @@ def test_benchmark_ends_with_1_when_a_cell_failed(
     assert "2 of 3 cells finished" in printed.out and "1 cells failed" in printed.err
     assert [line.split("|")[2].strip() for line in printed.out.split("##")[1].splitlines() if "digits" in line] == [
         *("AE", "AE+", "AE (cosine)"),
-        *("LAMAE", "LAMAE+", "LAMAE (cosine)", "LAMAE (energy)", "LAMAE (msp)"),
+        *("LAMAE", "LAMAE+", "LAMAE (cosine)", "LAMAE (energy)", "LAMAE (msp)", "LAMAE (error+ & msp)"),
     ]
     monkeypatch.undo()
     assert run(*arguments) == 1  # it stays recorded

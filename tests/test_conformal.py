@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, false_discovery_control
 
-from lamae_tutorial.conformal import Calibration, benjamini_hochberg, conformal_threshold
+from lamae_tutorial.conformal import Calibration, benjamini_hochberg, conformal_threshold, fisher
 
 FOUR = np.array([1.0, 2.0, 2.0, 5.0])
 
@@ -80,3 +80,10 @@ def test_bad_input_is_named() -> None:
         benjamini_hochberg([0.5], 5)
     with pytest.raises(ValueError, match=r"p-values lie in \[0, 1\]; got values from 0.5 to 1.5"):
         benjamini_hochberg([0.5, 1.5], 0.1)
+
+
+def test_fisher_joins_p_values() -> None:
+    np.testing.assert_allclose(fisher([0.5, 1.0], [0.1, 1.0]), [-np.log(0.05), 0.0], atol=1e-12)
+    for bad in ([0.0, 0.5], [0.5, 1.5]):
+        with pytest.raises(ValueError, match=r"p-values must lie in \(0, 1\]; got values from 0"):
+            fisher([0.5, 0.5], bad)
