@@ -18,14 +18,15 @@ from lamae_tutorial.report import Row, aggregate
 from lamae_tutorial.tables import Table, correlations, saved_arrays
 
 _STYLE = """
+:root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }
 table { border-collapse: collapse; font-size: 0.85rem; }
 th, td { padding: 0.2rem 0.6rem; text-align: left; white-space: nowrap; }
 th { border-bottom: 2px solid #888; position: sticky; top: 0; background: Canvas; }
 tr:nth-child(even) { background: color-mix(in srgb, CanvasText 6%, Canvas); }
 .table { overflow-x: auto; }
-.above { color: #0072B2; font-weight: bold; }
-.below { color: #D55E00; font-weight: bold; }
+.above { color: light-dark(#0072B2, #56B4E9); font-weight: bold; }
+.below { color: light-dark(#B34700, #E69F00); font-weight: bold; }
 img { max-width: 100%; background: white; }
 """
 

@@ -49,7 +49,10 @@ def page_of_suspects(detector: Detector, source: str, summary: Summary, alpha: f
     )
     figures = {}
     if summary.suspects:
-        figures = {"Most suspicious images": _pictures(detector, summary), "Scores": _densities(detector, summary)}
+        figures = {
+            "Most suspicious images": _pictures(detector, summary),
+            "Scores": _densities(detector, summary, alpha),
+        }
     return as_html(f"Scores of {source}", [counts, most] if most.lines else [counts], figures)
 
 
@@ -68,8 +71,14 @@ def _pictures(detector: Detector, summary: Summary) -> Figure:
     return plots.reconstructions_figure(rows)
 
 
-def _densities(detector: Detector, summary: Summary) -> Figure:
+def _densities(detector: Detector, summary: Summary, alpha: float) -> Figure:
+    """All scores beside those of the calibration, and the threshold: one for each predicted class if it has groups."""
     figure = Figure(figsize=(9, 3.2), facecolor="white", layout="constrained")
     axes = figure.subplots()
-    plots.score_densities(axes, detector.calibration_.scores, {"these images": np.asarray(summary.scores)})
+    calibration = detector.calibration_
+    plots.score_densities(axes, calibration.scores, {"these images": np.asarray(summary.scores)})
+    groups = None if calibration.groups is None else np.unique(calibration.groups)
+    for number, threshold in enumerate(np.atleast_1d(calibration.thresholds(alpha, groups))):
+        axes.axvline(threshold, color="black", linewidth=1, label="_" if number else f"threshold, alpha = {alpha:g}")
+    axes.legend()
     return figure

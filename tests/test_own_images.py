@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from lamae_tutorial import LAMAE, load_images
 from lamae_tutorial.cli import main
-from lamae_tutorial.scoring import read_rows
+from lamae_tutorial.scoring import Summary, read_rows
+from lamae_tutorial.suspects import _densities
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +77,17 @@ def test_bad_arguments(
         assert main([*arguments, "--device", "cpu"]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("per_class", [False, True])
+def test_the_report_draws_the_thresholds(bars: tuple[torch.Tensor, ...], per_class: bool) -> None:
+    images, labels, _ = bars
+    lamae = LAMAE(epochs=15, batch_size=16, random_state=0, device="cpu").fit(images[:180], labels[:180])
+    lamae.calibrate(images[180:], per_class=per_class)
+    (axes,) = _densities(lamae, Summary(scores=[1.0, 2.0]), 0.1).axes
+    drawn = [line.get_xdata()[0] for line in axes.lines]
+    assert len(drawn) == (3 if per_class else 1)
+    assert set(drawn) <= set(lamae.calibration_.scores)
+    if not per_class:
+        np.testing.assert_array_equal(lamae.calibration_.scores > drawn[0], lamae.predict(images[180:], 0.1) == -1)
+    assert "threshold, alpha = 0.1" in [text.get_text() for text in axes.get_legend().get_texts()]
