@@ -47,9 +47,8 @@ def figures(records: dict[Result, Path]) -> dict[str, Figure]:
     sizes = _memory_sizes(rows)
     if len(sizes) > 1:
         drawn["memory-size"] = plots.memory_figure(sizes)
-    for (_, seed), of_set in correlations(records).items():
-        if seed == 0:
-            drawn["entropy-error"] = plots.entropy_figure(of_set)
+    if of_set := correlations(records).get(0):
+        drawn["entropy-error"] = plots.entropy_figure({name: values[:2] for name, (_, values) in of_set.items()})
     return drawn
 
 

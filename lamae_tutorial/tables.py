@@ -84,16 +84,17 @@ def as_csv(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def correlations(records: dict[Result, Path]) -> dict[tuple[int, int], dict[str, NDArray[np.float64]]]:
+def correlations(records: dict[Result, Path]) -> dict[int, dict[str, tuple[int, NDArray[np.float64]]]]:
     """Entropy and reconstruction error of the autoencoder's ID test images, for the experiment `entropy-error`.
 
     Returns
     -------
-    dict of (epochs, seed) to dict of str to array (2, N)
-        By the name of the ID set: entropy in bits, and squared error as mean over an image's values, so that images of
-        different sizes can be held beside each other.
+    dict of int to dict of str to (int, array (3, N))
+        By seed and the name of the ID set: the epochs, of which sets may have different numbers (the largest counts);
+        and entropy in bits, squared error as mean over an image's values, so that images of different sizes can be held
+        beside each other, and as their sum.
     """
-    found: dict[tuple[int, int], dict[str, NDArray[np.float64]]] = {}
+    found: dict[int, dict[str, tuple[int, NDArray[np.float64]]]] = {}
     for path in dict.fromkeys(records.values()):
         for record in json.loads(path.read_text(encoding="utf-8")):
             cell = record.get("cell")
@@ -101,9 +102,11 @@ def correlations(records: dict[Result, Path]) -> dict[tuple[int, int], dict[str,
                 continue
             arrays = saved_arrays(path)
             if arrays is not None and cell["scenario"]["held_out"] is None:
-                error = arrays["AE/id"] / math.prod(record["image_shape"])
-                pair = np.stack([arrays["entropy/id"], error])
-                found.setdefault((cell["epochs"], cell["seed"]), {})[cell["scenario"]["id"]] = pair
+                error = arrays["AE/id"]
+                values = np.stack([arrays["entropy/id"], error / math.prod(record["image_shape"]), error])
+                of_seed, name, epochs = found.setdefault(cell["seed"], {}), cell["scenario"]["id"], cell["epochs"]
+                if name not in of_seed or epochs > of_seed[name][0]:
+                    of_seed[name] = epochs, values
     return found
 
 
@@ -206,20 +209,25 @@ def _paired_test(
 
 
 def _correlation_table(records: dict[Result, Path]) -> Table:
-    groups: dict[tuple[int, tuple[str, ...]], list[float]] = {}
-    for (epochs, _), of_set in correlations(records).items():
-        entropy, error = np.concatenate(list(of_set.values()), axis=1)
-        groups.setdefault((epochs, tuple(sorted(of_set))), []).append(float(np.corrcoef(entropy, error)[0, 1]))
+    groups: dict[tuple[tuple[str, int], ...], list[NDArray[np.float64]]] = {}
+    for of_set in correlations(records).values():
+        joined = np.concatenate([values for _, values in of_set.values()], axis=1)
+        sets = tuple(sorted((name, epochs) for name, (epochs, _) in of_set.items()))
+        groups.setdefault(sets, []).append(np.corrcoef(joined)[0, 1:])
     lines = []
-    for (epochs, names), values in groups.items():
-        spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
-        paper = f"{CORRELATION:.4f}" if names == ("cifar10", "mnist") else "-"
-        lines.append([", ".join(names), str(epochs), str(len(values)), f"{np.mean(values):.4f}{spread}", paper])
+    for sets, found in groups.items():
+        names, epochs = (", ".join(map(str, part)) for part in zip(*sets, strict=True))
+        shown = [
+            f"{np.mean(values):.4f}" + (f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else "")
+            for values in zip(*found, strict=True)
+        ]
+        paper = f"{CORRELATION:.4f}" if names == "cifar10, mnist" else "-"
+        lines.append([names, epochs, str(len(found)), *shown, paper])
     return Table(
         "Entropy and reconstruction error",
         "Pearson's correlation over the ID test images of all sets together, each with an autoencoder of its own; the "
-        "error is the mean over an image's values.",
-        ["sets", "epochs", "seeds", "correlation", "paper's"],
+        "error as mean over an image's values, and as their sum, which grows with the size of the images.",
+        ["sets", "epochs", "seeds", "mean error", "summed error", "paper's"],
         lines,
     )
 

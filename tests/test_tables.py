@@ -77,14 +77,33 @@ def test_scores_of_other_images_are_not_compared(folder: Path, tmp_path: Path) -
 
 def test_correlation_is_over_all_images_with_the_mean_error(folder: Path) -> None:
     records = read_records(record_files([folder]))
-    ((key, of_set),) = tables.correlations(records).items()
+    ((seed, of_set),) = tables.correlations(records).items()
+    epochs, values = of_set["digits"]
     path = next(folder.glob("*autoencoder*.npz"))
     with np.load(path) as arrays:
-        np.testing.assert_array_equal(of_set["digits"], [arrays["entropy/id"], arrays["AE/id"] / 64])
-    assert key == (2, 0)
-    expected = f"{np.corrcoef(*of_set['digits'])[0, 1]:.4f}"
+        np.testing.assert_array_equal(values, [arrays["entropy/id"], arrays["AE/id"] / 64, arrays["AE/id"]])
+    assert (seed, epochs) == (0, 2)
+    expected = f"{np.corrcoef(*values[:2])[0, 1]:.4f}"
     table = tables.report_tables(records)[-1]
-    assert table.lines == [["digits", "2", "1", expected, "-"]]
+    assert table.lines == [["digits", "2", "1", expected, expected, "-"]]
+
+
+def test_correlation_joins_sets_of_different_epochs(tmp_path: Path) -> None:
+    together = []
+    for name, epochs in (("mnist", 20), ("mnist", 3), ("cifar10", 4)):
+        entropy, error = np.random.default_rng(epochs).random((2, 30))
+        cell = {"detector": "autoencoder", "epochs": epochs, "seed": 0}
+        cell["scenario"] = {"id": name, "held_out": None, "protocol": "test-only"}
+        path = tmp_path / f"{name}{epochs}.json"
+        shape = [1, 2, 2] if name == "mnist" else [3, 2, 2]
+        path.write_text(json.dumps([{"cell": cell, "image_shape": shape, "results": []}]))
+        np.savez(path.with_suffix(".npz"), **{"AE/id": error, "entropy/id": entropy})
+        if epochs > 3:
+            together.append([entropy, error / np.prod(shape), error])
+    records = {path: path for path in tmp_path.glob("*.json")}
+    table = tables._correlation_table(records)
+    mean, total = np.corrcoef(np.concatenate(together, axis=1))[0, 1:]
+    assert table.lines == [["cifar10, mnist", "4, 20", "1", f"{mean:.4f}", f"{total:.4f}", "0.7952"]]
 
 
 def test_csv_has_the_numbers_in_full(folder: Path) -> None:
