@@ -212,6 +212,7 @@ def dask_client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
         yield None
         return
     try:
+        from dask import config
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise ValueError("a cluster needs Dask: pip install 'lamae-tutorial[cluster]'") from error
@@ -219,11 +220,12 @@ def dask_client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
         with Client(scheduler) as client:
             yield client
         return
-    # A training needs the memory that it needs: no limit at which Dask would kill it.
-    with (
-        LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None) as cluster,
-        Client(cluster) as client,
-    ):
+    # A training needs the memory that it needs: no limit at which Dask would kill it, and freed memory is kept for the
+    # next batch. Dask would have malloc give it back at once, and page faults then took half of the time
+    # (benchmarks/dask_memory.py).
+    with config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}):
+        cluster = LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None)
+    with cluster, Client(cluster) as client:
         yield client
 
 

@@ -5,7 +5,7 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def report_tables(records: dict[Result, Path]) -> list[Table]:
     """All tables of a report over records, see :func:`read_records`."""
     rows = aggregate(records)
     arrays = {path: saved for path in dict.fromkeys(records.values()) if (saved := saved_arrays(path)) is not None}
-    without = sum(any(records[result] not in arrays for result in row.results) for row in rows)
+    without = sum(all(records[result] not in arrays for result in row.results) for row in rows)
     tables = [
         _main_table(rows, without),
         _counts_table(rows),
@@ -167,11 +167,13 @@ def _counts(rows: Sequence[Row]) -> list[str]:
 def _tests_table(
     rows: Sequence[Row], records: dict[Result, Path], arrays: dict[Path, dict[str, NDArray[Any]]]
 ) -> Table:
-    """The best of each OoD set against each other one; without rows where no scores were kept."""
+    """The best of each OoD set against each other one, for the seeds whose scores were kept."""
     groups: dict[tuple[str, str, int, int, int], list[Row]] = {}
     for row in rows:
-        if all(records[result] in arrays for result in row.results):
-            groups.setdefault((row.id, row.ood, row.epochs, row.n_id, row.n_ood), []).append(row)
+        kept = tuple(result for result in row.results if records[result] in arrays)
+        if kept:
+            tested = replace(row, results=kept)
+            groups.setdefault((row.id, row.ood, row.epochs, row.n_id, row.n_ood), []).append(tested)
     lines = []
     for group in groups.values():
         best = max(group, key=lambda row: row.mean["auroc"])
@@ -187,7 +189,8 @@ def _tests_table(
     return Table(
         "The best of each OoD set against the others",
         "DeLong's test of two AUROCs on the same images, seed by seed: the mean difference in points, and the largest "
-        "p, which is small only if the test finds a difference in every seed. Not corrected for the number of tests.",
+        "p, which is small only if the test finds a difference in every seed. Seeds: with scores of both. Not "
+        "corrected for the number of tests.",
         ["OoD", "best", "against", "seeds", "difference", "largest p"],
         lines,
     )

@@ -63,6 +63,18 @@ def test_without_scores_the_tests_are_left_out(folder: Path, tmp_path: Path) -> 
     assert f"{len(table.lines)} rows are not tested: their scores (.npz) were not kept" in table.note
 
 
+def test_seeds_without_scores_are_left_out_of_the_tests(folder: Path, tmp_path: Path) -> None:
+    for file in (*folder.glob("*-memae-seed*"), *folder.glob("*-lamae-seed1*")):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    next(tmp_path.glob("*-memae-seed0*.npz")).unlink()
+    records = read_records(record_files([tmp_path]))
+    main, *_, tests = tables.report_tables(records)
+    against = [line for line in tests.lines if "MemAE" in line]
+    assert against
+    assert {line[3] for line in against} == {"1"}
+    assert "not tested" not in main.note
+
+
 def test_scores_of_other_images_are_not_compared(folder: Path, tmp_path: Path) -> None:
     for file in (*folder.glob("*-memae-seed0*"), *folder.glob("*-lamae-seed0*")):
         (tmp_path / file.name).write_bytes(file.read_bytes())
