@@ -184,14 +184,14 @@ def _tests_table(
             tests = [_paired_test(one, arrays[records[one]], two, arrays[records[two]]) for one, two in pairs]
             difference = float(np.mean([test.difference for test in tests]))
             largest = max(test.p for test in tests)
-            lines.append([row.ood, best.detector, row.detector, str(len(tests)), f"{100 * difference:.1f}"])
+            lines.append([row.id, row.ood, best.detector, row.detector, str(len(tests)), f"{100 * difference:.1f}"])
             lines[-1].append("< 0.001" if largest < 0.001 else f"{largest:.3f}")
     return Table(
         "The best of each OoD set against the others",
         "DeLong's test of two AUROCs on the same images, seed by seed: the mean difference in points, and the largest "
         "p, which is small only if the test finds a difference in every seed. Seeds: with scores of both. Not "
         "corrected for the number of tests.",
-        ["OoD", "best", "against", "seeds", "difference", "largest p"],
+        ["ID", "OoD", "best", "against", "seeds", "difference", "largest p"],
         lines,
     )
 

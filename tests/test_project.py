@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 import lamae_tutorial
-from lamae_tutorial.report import read_results, results_table
+from lamae_tutorial.report import read_records, read_results, record_files, results_table
+from lamae_tutorial.tables import as_markdown, report_tables
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -52,6 +53,13 @@ def test_every_dependency_is_pinned_and_none_capped() -> None:
         name, operator = re.fullmatch(r"([\w.-]+)(>=|==)[\w.]+", requirement).groups()
         assert name in versions, f"{name} is not in constraints.txt"
         assert operator == ">=" or name == "jupyter-book"
+
+
+def test_the_books_tables_are_those_of_the_records() -> None:
+    main, counts, *_ = report_tables(read_records(record_files([ROOT / "book/results/fast"])))
+    page = text("book/results/fast.md")
+    assert "\n".join(as_markdown([main]).split("\n\n")[2:]) in page  # the note counts rows without scores
+    assert as_markdown([counts]) in page
 
 
 def test_book_configuration_has_both_names() -> None:

@@ -39,7 +39,7 @@ def test_tests_are_delongs_on_the_kept_scores(folder: Path) -> None:
     rows = {row.detector: row for row in aggregate(records) if row.ood == "digits-1"}
     best = max(rows.values(), key=lambda row: row.mean["auroc"])
     other = next(row for row in rows.values() if row.n == 2 and row is not best)
-    (line,) = [line for line in table.lines if line[:3] == ["digits-1", best.detector, other.detector]]
+    (line,) = [line for line in table.lines if line[:4] == ["digits", "digits-1", best.detector, other.detector]]
     tests = []
     for one in best.results:
         for two in other.results:
@@ -51,7 +51,7 @@ def test_tests_are_delongs_on_the_kept_scores(folder: Path) -> None:
                 tests.append(delong(*scores))
     difference = 100 * np.mean([test.difference for test in tests])
     p = max(test.p for test in tests)
-    assert line[3:] == [str(len(tests)), f"{difference:.1f}", "< 0.001" if p < 0.001 else f"{p:.3f}"]
+    assert line[4:] == [str(len(tests)), f"{difference:.1f}", "< 0.001" if p < 0.001 else f"{p:.3f}"]
     assert "not tested" not in tables.as_markdown(tables.report_tables(records))
 
 
@@ -71,7 +71,7 @@ def test_seeds_without_scores_are_left_out_of_the_tests(folder: Path, tmp_path: 
     main, *_, tests = tables.report_tables(records)
     against = [line for line in tests.lines if "MemAE" in line]
     assert against
-    assert {line[3] for line in against} == {"1"}
+    assert {line[4] for line in against} == {"1"}
     assert "not tested" not in main.note
 
 

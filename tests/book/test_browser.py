@@ -23,6 +23,7 @@ AROUND = [
     "instructors",
     "instructors_solutions",
     "paper_and_code",
+    "tables",
     "glossary",
     "api",
     "references",
