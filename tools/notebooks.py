@@ -20,7 +20,11 @@ def run(path: Path) -> None:
     """Execute a notebook with the kernel of this Python and normalise it."""
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(
-        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": path.parent}}
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        coalesce_streams=True,  # or a line's place in time would show in what is stored
+        resources={"metadata": {"path": path.parent}},
     ).execute()
     normalise(notebook)
     temporary = path.with_name(f".{path.name}.part")
