@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lamae_tutorial import __version__
-from lamae_tutorial.experiments import EXPERIMENTS, ScenarioSpec, experiment_cells
-from lamae_tutorial.profiles import PROFILES
+from lamae_tutorial.benchmark.experiments import EXPERIMENTS, ScenarioSpec, experiment_cells
+from lamae_tutorial.benchmark.profiles import PROFILES
 
 _DEFAULT_DETECTORS = "autoencoder,lamae"
 _TITLE = "Out-of-distribution detection: ours beside the papers'"
@@ -188,8 +188,11 @@ def _positive(text: str) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from lamae_tutorial import benchmark, grid, plots, report
-    from lamae_tutorial.training import resolve_device
+    from lamae_tutorial import plots
+    from lamae_tutorial.benchmark import cells as benchmark
+    from lamae_tutorial.benchmark import grid
+    from lamae_tutorial.benchmark import records as report
+    from lamae_tutorial.training.loop import resolve_device
 
     for name in options.detectors:
         benchmark.new_detector(name, options.id)  # an unknown one ends here
@@ -218,8 +221,9 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _benchmark(options: argparse.Namespace) -> int:
-    from lamae_tutorial import grid, page, report, tables
-    from lamae_tutorial.training import resolve_device
+    from lamae_tutorial.benchmark import grid, page, tables
+    from lamae_tutorial.benchmark import records as report
+    from lamae_tutorial.training.loop import resolve_device
 
     profile = PROFILES[options.profile]
     cells = experiment_cells(
@@ -252,7 +256,8 @@ def _benchmark(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from lamae_tutorial import page, report, tables
+    from lamae_tutorial.benchmark import page, tables
+    from lamae_tutorial.benchmark import records as report
 
     records = report.read_records(report.record_files(options.paths))
     figures = page.figures(records) if options.out is not None or options.format == "html" else {}
@@ -275,7 +280,9 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _fit(options: argparse.Namespace) -> None:
-    from lamae_tutorial import benchmark, datasets
+    from lamae_tutorial.benchmark import cells as benchmark
+    from lamae_tutorial.data import catalogue as datasets
+    from lamae_tutorial.data.images import stratified_split
     from lamae_tutorial.detectors.storage import check_target
 
     detector = benchmark.new_detector(
@@ -286,7 +293,7 @@ def _fit(options: argparse.Namespace) -> None:
     split = "train" if options.data in datasets.DATA_SETS else "all"
     images = datasets.load_images(options.data, split, options.root, size=size)
     print(images)
-    rest, part = datasets.stratified_split(images.labels, len(images), 0.1, options.seed)
+    rest, part = stratified_split(images.labels, len(images), 0.1, options.seed)
     training, calibration = images.subset(rest), images.subset(part)
     try:
         detector.fit(training.images, training.labels)
@@ -304,7 +311,8 @@ def _fit(options: argparse.Namespace) -> None:
 
 
 def _score(options: argparse.Namespace) -> int:
-    from lamae_tutorial import Detector, scoring, suspects
+    from lamae_tutorial import Detector
+    from lamae_tutorial.own_images import scoring, suspects
 
     if options.report is not None and not options.report.parent.is_dir():
         raise FileNotFoundError(f"{options.report.parent} is no folder: make it first")
@@ -328,7 +336,7 @@ def _score(options: argparse.Namespace) -> int:
 
 
 def _book_run(options: argparse.Namespace) -> int:
-    from lamae_tutorial import book
+    from lamae_tutorial.teaching import chapters as book
 
     folder = book.book_folder(options.book)
     notebooks = book.find_chapters(folder, options.chapter)
@@ -342,7 +350,10 @@ def _book_run(options: argparse.Namespace) -> int:
 
 
 def _datasets(options: argparse.Namespace) -> None:
-    from lamae_tutorial import datasets, report
+    from lamae_tutorial.benchmark import records as report
+    from lamae_tutorial.data import catalogue as datasets
+    from lamae_tutorial.data.readers import npz_count
+    from lamae_tutorial.data.synthetic import SYNTHETIC
 
     root = datasets.data_root(options.data)
     if options.download is not None:
@@ -351,10 +362,10 @@ def _datasets(options: argparse.Namespace) -> None:
     for name, spec in datasets.DATA_SETS.items():
         counts, where = [spec.train, spec.test], datasets.found(name, root)
         if where is not None and where.suffix == ".npz":
-            counts = [datasets.npz_count(where, "x_train"), datasets.npz_count(where, "x_test")]
+            counts = [npz_count(where, "x_train"), npz_count(where, "x_test")]
         place = datasets.how_to_get(name, root) if where is None else str(where)
         rows.append([name, " x ".join(map(str, spec.shape)), " + ".join(map(str, counts)), place])
-    rows += [[name, "any", "any", "made when asked for"] for name in datasets.SYNTHETIC]
+    rows += [[name, "any", "any", "made when asked for"] for name in SYNTHETIC]
     print(f"Data folder: {root}\n")
     print(report.text_table(["name", "shape", "train + test", "where, or how to get it"], rows))
 

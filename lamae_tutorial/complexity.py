@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from lamae_tutorial.datasets import Images, check_images
+from lamae_tutorial.data.images import Images, check_images
 from lamae_tutorial.metrics import auroc
 
 _CHUNK = 1 << 17  # pixels counted at a time, so that bins and counts stay in the processor's cache

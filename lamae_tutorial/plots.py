@@ -10,9 +10,9 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lamae_tutorial.benchmark import Cell
+from lamae_tutorial.benchmark.cells import Cell
+from lamae_tutorial.benchmark.records import Row
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
-from lamae_tutorial.report import Row
 
 ID_COLOUR, OOD_COLOUR = "#0072B2", "#D55E00"
 OKABE_ITO = (ID_COLOUR, OOD_COLOUR, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")

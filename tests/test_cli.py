@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lamae_tutorial import __version__, benchmark
+from lamae_tutorial import __version__
+from lamae_tutorial.benchmark import cells as benchmark
 from lamae_tutorial.cli import main
 
 
@@ -92,7 +93,7 @@ def test_benchmark_ends_with_1_when_a_cell_failed(
         return run_cell(scenario, detector, seed)
 
     run_cell = benchmark.run_cell
-    monkeypatch.setattr("lamae_tutorial.grid.run_cell", train)
+    monkeypatch.setattr("lamae_tutorial.benchmark.grid.run_cell", train)
     arguments = ["benchmark", "table3", "--profile", "smoke", "--seeds", "1", "--epochs", "1", "--out", str(tmp_path)]
     assert run(*arguments) == 1
     printed = capsys.readouterr()
@@ -140,7 +141,7 @@ def test_demo_has_the_smoke_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.update(name=scenario_of_seed(0).name, detectors=detectors, seeds=list(seeds), epochs=epochs)
         return iter(())
 
-    monkeypatch.setattr("lamae_tutorial.benchmark.run_cells", cells)
+    monkeypatch.setattr("lamae_tutorial.benchmark.cells.run_cells", cells)
     assert run("demo") == 0
     assert seen == {"name": "digits without 1", "detectors": ["autoencoder", "lamae"], "seeds": [0, 1, 2], "epochs": 40}
 

@@ -13,7 +13,7 @@ from lamae_tutorial import (
     load_images,
     shannon_entropy,
 )
-from lamae_tutorial.reported import reported_complexity
+from lamae_tutorial.benchmark.reported import reported_complexity
 
 RNG = np.random.default_rng(0)
 

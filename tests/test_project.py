@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 import lamae_tutorial
-from lamae_tutorial.report import read_records, read_results, record_files, results_table
-from lamae_tutorial.tables import as_markdown, report_tables
+from lamae_tutorial.benchmark.records import read_records, read_results, record_files, results_table
+from lamae_tutorial.benchmark.tables import as_markdown, report_tables
 
 if sys.version_info >= (3, 11):
     import tomllib

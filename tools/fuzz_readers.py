@@ -24,7 +24,7 @@ import torch
 from PIL import Image
 
 from lamae_tutorial import AutoEncoder, Detector, load_images
-from lamae_tutorial.scoring import read_rows, score_images
+from lamae_tutorial.own_images.scoring import read_rows, score_images
 
 Read = Callable[[Path], object]
 

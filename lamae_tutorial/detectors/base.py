@@ -23,9 +23,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from lamae_tutorial.conformal import Calibration, check_alpha
-from lamae_tutorial.datasets import Images, ImageSet, check_images, stratified_split
-from lamae_tutorial.networks import ImageShape
-from lamae_tutorial.training import Data, History, Precision, Settings, Stopped, as_float, resolve_device, train
+from lamae_tutorial.data.images import Images, ImageSet, ImageShape, check_images, stratified_split
+from lamae_tutorial.training.loop import Data, History, Precision, Settings, Stopped, as_float, resolve_device, train
 
 Labels = Tensor | NDArray[np.generic] | list[int]
 Self = TypeVar("Self", bound="Detector")
@@ -43,8 +42,8 @@ class Task:
 
     Attributes
     ----------
-    data : lamae_tutorial.training.Data
-    settings : lamae_tutorial.training.Settings
+    data : lamae_tutorial.training.loop.Data
+    settings : lamae_tutorial.training.loop.Settings
     image_shape : (int, int, int)
     num_classes : int
     """
@@ -80,8 +79,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     random_state : int or None
         Seed of everything random in `fit`: split, initial weights, order of images. None draws a new one.
     precision : {"float32", "tf32", "bf16"}
-        Of the arithmetic in training, see :func:`lamae_tutorial.training.arithmetic`. What it does to AUROC stands in
-        DESIGN.md. Scores are computed as PyTorch is set.
+        Of the arithmetic in training, see :func:`lamae_tutorial.training.loop.arithmetic`. Scores are
+        computed as PyTorch is set.
     device : str
         "auto" (a CUDA device if there is one, else the CPU) or a PyTorch device name.
     verbose : bool
@@ -92,7 +91,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     network_ : torch.nn.Module
         The trained network, in evaluation mode.
     history_ : list of dict
-        Losses of each epoch, see :func:`lamae_tutorial.training.train`; with the key "stage" where there are several.
+        Losses of each epoch, see :func:`lamae_tutorial.training.loop.train`; with a key "stage" where
+        there are several.
     image_shape_ : (int, int, int)
         Channels, height and width of the images.
     num_classes_ : int
@@ -150,7 +150,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         ----------
         network : torch.nn.Module
         run : callable (network, parameter_groups, loss, *, selection_loss, milestones)
-            :func:`lamae_tutorial.training.train` with the images and the detector's own settings filled in. A detector
+            :func:`lamae_tutorial.training.loop.train` with the images and the detector's settings filled in. A detector
             of several stages calls it once for each, with the part of the network that is trained.
         """
         return run(network, self.parameter_groups(network), self.loss, selection_loss=self.selection_loss)

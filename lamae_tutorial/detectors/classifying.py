@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lamae_tutorial.datasets import Images
+from lamae_tutorial.data.images import Images
 from lamae_tutorial.detectors.base import Detector
 
 

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lamae_tutorial.datasets import Images
+from lamae_tutorial.data.images import Images, ImageShape
 from lamae_tutorial.detectors.autoencoder import AutoEncoderNetwork
 from lamae_tutorial.detectors.base import Run
+from lamae_tutorial.detectors.pseudo_outliers import MIXTURE, Strategy, find_strategy, make_outliers
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
-from lamae_tutorial.networks import ConvDecoder, ConvEncoder, ImageShape, ResNetDecoder, resnet_features
-from lamae_tutorial.pseudo_outliers import MIXTURE, Strategy, find_strategy, make_outliers
-from lamae_tutorial.training import History, Stopped
+from lamae_tutorial.networks.convolutional import ConvDecoder, ConvEncoder
+from lamae_tutorial.networks.resnet import ResNetDecoder, resnet_features
+from lamae_tutorial.training.loop import History, Stopped
 
 _VALIDATION_SEED = 0  # the same pseudo-outliers of the validation images in every epoch
 
@@ -57,7 +58,7 @@ class DifferenceDetector(ReconstructionDetector):
         The stage of the classifier after which the latent joins: 1 to 4 for "resnet18", 1 to the number of
         convolutions for "conv".
     pseudo_outliers : str, sequence of str or callable
-        How the negatives are made, see :func:`lamae_tutorial.pseudo_outliers.find_strategy`.
+        How the negatives are made, see :func:`lamae_tutorial.detectors.pseudo_outliers.find_strategy`.
     noise_augmentation : float
         Every second image of both labels, drawn at random, gets Gaussian noise in stage 2, its standard deviation from
         U(0, noise_augmentation), so that noise alone does not make an outlier; 0 for none, the paper's other ablation.

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lamae_tutorial.data.images import ImageShape
 from lamae_tutorial.detectors.base import Detector
-from lamae_tutorial.networks import Flatten, ImageShape
+from lamae_tutorial.networks.convolutional import Flatten
 
 _VALIDATION_SEED = 0  # the same noise on the validation images in every epoch
 _SCORE_BATCH = 256  # the gradient by the image keeps every activation of the network
@@ -88,7 +89,7 @@ class EnergyNetwork(nn.Module):
     Parameters
     ----------
     image_shape, channels
-        See :class:`lamae_tutorial.networks.ConvFeatures`.
+        See :class:`lamae_tutorial.networks.convolutional.ConvFeatures`.
     hidden : int
     """
 

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lamae_tutorial.data.images import ImageShape
 from lamae_tutorial.detectors.classifying import ClassifyingDetector
-from lamae_tutorial.networks import ConvEncoder, ImageShape, resnet_features
+from lamae_tutorial.networks.convolutional import ConvEncoder
+from lamae_tutorial.networks.resnet import resnet_features
 
 Similarity = Literal["cosine", "inner", "euclid"]
 

@@ -12,10 +12,11 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lamae_tutorial.data.images import ImageShape
 from lamae_tutorial.detectors.classifying import ClassifyingDetector, confidence
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector, Reduction
-from lamae_tutorial.memory import LabelAssistedMemory, Variant
-from lamae_tutorial.networks import ConvDecoder, ConvEncoder, ImageShape, classifier
+from lamae_tutorial.networks.convolutional import ConvDecoder, ConvEncoder, classifier
+from lamae_tutorial.networks.memory import LabelAssistedMemory, Variant
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

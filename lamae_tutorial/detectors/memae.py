@@ -9,9 +9,10 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from lamae_tutorial.data.images import ImageShape
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
-from lamae_tutorial.memory import MemoryBank
-from lamae_tutorial.networks import ConvDecoder, ConvEncoder, ImageShape
+from lamae_tutorial.networks.convolutional import ConvDecoder, ConvEncoder
+from lamae_tutorial.networks.memory import MemoryBank
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lamae_tutorial.complexity import complexity_normalizer
+from lamae_tutorial.data.images import ImageShape
 from lamae_tutorial.detectors.base import Detector
-from lamae_tutorial.networks import ImageShape
 
 _PART = 32  # images at a time: 256 logits for each value of a colour image take 3 MB
 _GAMMA = 1e-9  # as in Eqn (4) of the LAMAE paper

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lamae_tutorial.complexity import complexity_normalized
-from lamae_tutorial.datasets import Images
+from lamae_tutorial.data.images import Images
 from lamae_tutorial.detectors.base import Detector
 
 Reduction = Literal["sum", "mean"]

@@ -10,10 +10,10 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lamae_tutorial.data.images import ImageShape
 from lamae_tutorial.detectors.base import MISSING
 from lamae_tutorial.detectors.classifying import ClassifyingDetector
 from lamae_tutorial.detectors.vae import VariationalDetector, VariationalNetwork
-from lamae_tutorial.networks import ImageShape
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from lamae_tutorial.conformal import Calibration
 from lamae_tutorial.detectors import DETECTORS
 from lamae_tutorial.detectors.base import Detector
-from lamae_tutorial.training import resolve_device
+from lamae_tutorial.training.loop import resolve_device
 
 FORMAT = 1
 _SCORES, _GROUPS = "calibration.scores", "calibration.groups"  # beside the network's tensors

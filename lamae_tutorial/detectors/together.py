@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from lamae_tutorial.datasets import ImageSet
+from lamae_tutorial.data.images import ImageSet
 from lamae_tutorial.detectors.base import Detector
-from lamae_tutorial.training import train_together
+from lamae_tutorial.training.loop import train_together
 
 
 def fit_together(detectors: Sequence[Detector], sets: Sequence[tuple[ImageSet, ImageSet]]) -> None:
     """Fit detectors side by side, each as its own `fit` would.
 
-    Worth it on a GPU, where one small network leaves most of the device idle; `benchmarks/seeds_side_by_side.py`
+    Worth it on a GPU, where one small network leaves most of the device idle; `speed/seeds_side_by_side.py`
     measures it. A detector whose loss draws random numbers (VAE, SSVAE) draws others than alone.
 
     Parameters

@@ -12,9 +12,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from lamae_tutorial.data.images import ImageShape
 from lamae_tutorial.detectors.classifying import confidence
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
-from lamae_tutorial.networks import ConvDecoder, ConvFeatures, ImageShape
+from lamae_tutorial.networks.convolutional import ConvDecoder, ConvFeatures
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

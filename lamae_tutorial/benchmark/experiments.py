@@ -1,0 +1,190 @@
+"""What the papers' tables and figures consist of: each is a list of cells.
+
+A cell is one scenario, one detector with its parameters, and one seed. Here they are only described; `grid.py` runs
+them. No PyTorch is imported, so that `--help` is quick.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lamae_tutorial.benchmark.profiles import Profile
+
+
+@dataclass(frozen=True)
+class ScenarioSpec:
+    """A scenario by name: a class of a data set held out, or other data sets as OoD.
+
+    Attributes
+    ----------
+    id : str
+        The in-distribution set, see :func:`lamae_tutorial.load_images`.
+    held_out : str or None
+        The class which is OoD. Either this or `ood` is given.
+    ood : tuple of str
+        The OoD sets.
+    protocol : {"balanced", "test-only"}
+        See :mod:`lamae_tutorial.data.scenarios`.
+    """
+
+    id: str
+    held_out: str | None = None
+    ood: tuple[str, ...] = ()
+    protocol: str = "balanced"
+
+    def __post_init__(self) -> None:
+        if (self.held_out is None) != bool(self.ood):
+            raise ValueError(f"a scenario has a held-out class or OoD sets; got {self.held_out!r} and {self.ood}")
+
+
+@dataclass(frozen=True)
+class CellSpec:
+    """One scenario, one detector and one seed.
+
+    Attributes
+    ----------
+    scenario : ScenarioSpec
+    detector : str
+        A key of `DETECTORS`.
+    seed : int
+        Draws the validation images and everything random in the detector.
+    epochs : int
+    parameters : tuple of (str, value)
+        What differs from the detector's settings for this in-distribution set.
+    """
+
+    scenario: ScenarioSpec
+    detector: str
+    seed: int
+    epochs: int
+    parameters: tuple[tuple[str, Any], ...] = ()
+
+
+def _held_out(classes: Iterable[int], detectors: Iterable[str], profile: Profile) -> list[CellSpec]:
+    scenarios = [ScenarioSpec(profile.data_set, str(label)) for label in classes]
+    return [CellSpec(scenario, name, 0, profile.epochs) for scenario in scenarios for name in detectors]
+
+
+# VAE(e) and VAE(p), SSVAE(e) and SSVAE(p) are two scores of one training; so are LAMAE and LAMAE+.
+_COMPARED = ("autoencoder", "vae", "ssvae", "memae", "godin", "lamae")
+
+
+def _table1(profile: Profile) -> list[CellSpec]:
+    return _held_out(profile.held_out_classes, _COMPARED, profile)
+
+
+def _table2(profile: Profile) -> list[CellSpec]:
+    return [
+        CellSpec(ScenarioSpec(id_name, ood=ood), name, 0, _epochs(id_name, profile))
+        for id_name, ood in profile.cross
+        for name in _COMPARED
+    ]
+
+
+def _table3(profile: Profile) -> list[CellSpec]:
+    return _held_out(profile.held_out_classes, ("autoencoder", "memae", "lamae"), profile)
+
+
+def _reconstructions(profile: Profile) -> list[CellSpec]:
+    return _held_out([profile.reconstructed_class], ("memae", "lamae"), profile)
+
+
+def _figure5(profile: Profile) -> list[CellSpec]:
+    (cell,) = _held_out([profile.memory_class], ["lamae"], profile)
+    return [replace(cell, parameters=(("slots_per_class", size),)) for size in profile.memory_sizes]
+
+
+def _entropy_error(profile: Profile) -> list[CellSpec]:
+    # "test-only" scores all test images; the OoD sets are there because a scenario has some.
+    return [
+        CellSpec(
+            ScenarioSpec(name, ood=("constant", "noise"), protocol="test-only"),
+            "autoencoder",
+            0,
+            _epochs(name, profile),
+        )
+        for name in profile.correlated
+    ]
+
+
+def _difference(profile: Profile) -> list[CellSpec]:
+    epochs = dict.fromkeys(("dsebm", "vae", "difference"), profile.difference_epochs)
+    epochs = {"pixelcnn": profile.pixelcnn_epochs, **epochs}
+    return [
+        CellSpec(ScenarioSpec(id_name, ood=(ood,)), name, 0, count)
+        for id_name, ood in profile.difference
+        for name, count in epochs.items()
+    ]
+
+
+def _difference_ablation(profile: Profile) -> list[CellSpec]:
+    full = _difference(profile)[-1]
+    without = (("auxiliary", None), ("noise_augmentation", 0.0))
+    return [*(replace(full, parameters=(change,)) for change in without), full]
+
+
+def _all(profile: Profile) -> list[CellSpec]:
+    return [cell for plan in EXPERIMENTS.values() if plan is not _all for cell in plan(profile)]
+
+
+def _epochs(id_name: str, profile: Profile) -> int:
+    return profile.cifar10_epochs if id_name == "cifar10" else profile.epochs
+
+
+# The cells of each with the seed 0.
+EXPERIMENTS: dict[str, Callable[[Profile], list[CellSpec]]] = {
+    "table1": _table1,
+    "table2": _table2,
+    "table3": _table3,
+    "figure3": _reconstructions,
+    "figure4": _reconstructions,  # the densities of the same detectors' errors
+    "figure5": _figure5,
+    "entropy-error": _entropy_error,
+    "difference": _difference,
+    "difference-ablation": _difference_ablation,
+    "all": _all,
+}
+
+
+def experiment_cells(
+    name: str,
+    profile: Profile,
+    *,
+    seeds: int | None = None,
+    epochs: int | None = None,
+    detectors: Sequence[str] | None = None,
+) -> list[CellSpec]:
+    """The cells of a table or figure, each once, in the order in which they are best run: scenario by scenario.
+
+    Parameters
+    ----------
+    name : str
+        A key of `EXPERIMENTS`.
+    profile : Profile
+    seeds, epochs : int, optional
+        Instead of the profile's.
+    detectors : sequence of str, optional
+        Only these of the experiment's detectors.
+
+    Returns
+    -------
+    list of CellSpec
+
+    Raises
+    ------
+    ValueError
+        A detector that the experiment does not have.
+    """
+    plan = EXPERIMENTS[name](profile)
+    there = list(dict.fromkeys(cell.detector for cell in plan))
+    unknown = [detector for detector in detectors or () if detector not in there]
+    if unknown:
+        raise ValueError(f"{name} has no detector {', '.join(unknown)}; it has {', '.join(there)}")
+    scenarios = list(dict.fromkeys(cell.scenario for cell in plan))
+    cells = dict.fromkeys(
+        replace(cell, seed=seed, epochs=epochs or cell.epochs)
+        for cell in plan
+        if cell.detector in (detectors or there)
+        for seed in range(seeds or profile.seeds)
+    )
+    return sorted(cells, key=lambda cell: (scenarios.index(cell.scenario), cell.seed))

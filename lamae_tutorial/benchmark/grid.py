@@ -1,0 +1,311 @@
+"""Runs many cells: each finished one is kept in files of its own, so that a run that was broken off goes on.
+
+A cell's files carry a hash of everything that makes its numbers (scenario, detector with all its settings, seed,
+epochs), so that a changed setting makes a new cell. `KEY.npz` (the scores) is written before `KEY.json` (the record),
+each under a temporary name first: a cell whose record exists is finished. `KEY.failed` holds the error of one that
+failed. The cells run in turn, or on the workers of a Dask cluster, which send their results here.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from lamae_tutorial.benchmark.cells import (
+    Cell,
+    Result,
+    cell_line,
+    cell_record,
+    evaluate,
+    new_detector,
+    run_cell,
+    score_arrays,
+)
+from lamae_tutorial.benchmark.experiments import CellSpec, ScenarioSpec
+from lamae_tutorial.data.catalogue import DATA_SETS, data_root, found, how_to_get, load_images
+from lamae_tutorial.data.scenarios import Scenario, cross_dataset, leave_one_class_out
+from lamae_tutorial.detectors import DETECTORS
+from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
+from lamae_tutorial.detectors.together import fit_together
+
+Outcome = tuple[dict[str, Any], dict[str, NDArray[np.generic]]]  # a cell's record and arrays
+_Results = Iterator[tuple[CellSpec, Callable[[], Outcome]]]
+
+EXAMPLES = 8  # reconstructions kept of each set
+
+_kept_images = lru_cache(maxsize=6)(load_images)
+_one_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What has become of the cells.
+
+    Attributes
+    ----------
+    finished, failed : list of Path
+        The `.json` and `.failed` files, in the order of the cells.
+    """
+
+    finished: list[Path]
+    failed: list[Path]
+
+
+def run_grid(
+    cells: Sequence[CellSpec],
+    folder: Path,
+    *,
+    root: str | None = None,
+    device: str = "auto",
+    retry_failed: bool = False,
+    side_by_side: bool = False,
+    client: Any = None,
+) -> Grid:
+    """Run the cells that are not in the folder yet. One that fails does not stop the others.
+
+    Parameters
+    ----------
+    cells : sequence of CellSpec
+    folder : Path
+        Made if it does not exist. It may hold other cells too.
+    root : str, optional
+        Folder of the data, see :func:`lamae_tutorial.load_images`.
+    device : str
+        See :class:`lamae_tutorial.Detector`.
+    retry_failed : bool
+        Run those again that failed before.
+    side_by_side : bool
+        Train cells that differ in their seed alone in one pass, where the detector allows it: see
+        :func:`lamae_tutorial.detectors.together.fit_together`. Not on a cluster.
+    client : distributed.Client, optional
+        Run them on its workers, which ask for the resource GPU=1 each if `device` is a CUDA device.
+
+    Returns
+    -------
+    Grid
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        A detector or data that are not there: before anything runs.
+    OSError
+        The results cannot be written, or the cluster was lost. What is finished is kept.
+    """
+    keys = {cell: cell_key(cell) for cell in cells}
+    if client is None:
+        _check_data(cells, data_root(root))
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def done(cell: CellSpec) -> bool:
+        failed_before = (folder / f"{keys[cell]}.failed").exists() and not retry_failed
+        return failed_before or (folder / f"{keys[cell]}.json").exists()
+
+    waiting = list({keys[cell]: cell for cell in cells if not done(cell)}.values())
+    total = len(set(keys.values()))
+    if client is not None:
+        results = _on_cluster(waiting, root, device, client)
+    elif side_by_side:
+        results = _side_by_side(waiting, root, device)
+    else:
+        results = _in_turn(waiting, root, device)
+    with tqdm(total=total, initial=total - len(waiting), desc="cells", unit="cell", disable=None) as progress:
+        for cell, outcome in results:
+            key = keys[cell]
+            try:
+                record, arrays = outcome()
+            except Exception as error:
+                failure = {"cell": asdict(cell), "error": f"{type(error).__name__}: {error}"}
+                failure["traceback"] = "".join(traceback.format_exception(error))
+                _write(folder / f"{key}.failed", json.dumps(failure, indent=1).encode())
+                line = f"{key} failed: {failure['error']}"
+            else:
+                packed = BytesIO()
+                np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
+                _write(folder / f"{key}.npz", packed.getvalue())
+                _write(folder / f"{key}.json", (json.dumps([record], indent=1) + "\n").encode())
+                (folder / f"{key}.failed").unlink(missing_ok=True)
+                seconds = record["training_seconds"]
+                line = f"{cell_line([Result(**result) for result in record['results']])} ({seconds:.0f} s)"
+            progress.update()
+            progress.write(line, file=sys.stderr)
+    files = dict.fromkeys(folder / key for key in keys.values())
+    records = [file.with_name(f"{file.name}.json") for file in files]
+    return Grid(
+        finished=[record for record in records if record.exists()],
+        failed=[record.with_suffix(".failed") for record in records if not record.exists()],
+    )
+
+
+def cell_key(cell: CellSpec) -> str:
+    """The name of a cell's files: readable, with a hash of everything that makes its numbers but the device."""
+    settings = _detector(cell).get_params()
+    del settings["device"], settings["verbose"]
+    content = {"scenario": asdict(cell.scenario), "detector": cell.detector, "settings": settings}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+    held_out = "" if cell.scenario.held_out is None else f"-without-{cell.scenario.held_out}"
+    return f"{cell.scenario.id}{held_out}-{cell.detector}-seed{cell.seed}-{digest}"
+
+
+def load_scenario(
+    scenario: ScenarioSpec, seed: int, root: str | None = None, load: Callable[..., Any] = load_images
+) -> Scenario:
+    """The images of a scenario that was described by names, with the seed that draws its validation images."""
+    settings: dict[str, Any] = {"protocol": scenario.protocol, "random_state": seed, "root": root, "load": load}
+    if scenario.held_out is not None:
+        return leave_one_class_out(scenario.id, scenario.held_out, **settings)
+    return cross_dataset(scenario.id, scenario.ood, **settings)
+
+
+def compute(cell: CellSpec, root: str | None, device: str) -> Outcome:
+    """Train and evaluate one cell: its record, and its scores, entropies and some reconstructions.
+
+    Reconstructions are kept where a class was held out, so that the files hold no image of a set like CelebA, which may
+    not be passed on.
+    """
+    scenario = _kept_scenario(cell.scenario, cell.seed, root)
+    return _outcome(cell, run_cell(scenario, _detector(cell, device=device, verbose=False), cell.seed))
+
+
+def compute_together(cells: Sequence[CellSpec], root: str | None, device: str) -> list[Outcome]:
+    """Train cells that differ in their seed alone side by side, and evaluate each as :func:`compute` does."""
+    scenarios = [_kept_scenario(cell.scenario, cell.seed, root) for cell in cells]
+    detectors = [_detector(cell, device=device, verbose=False) for cell in cells]
+    fit_together(detectors, [(scenario.train, scenario.validation) for scenario in scenarios])
+    seeds = [cell.seed for cell in cells]
+    outcomes = []
+    for cell, scenario, detector in zip(cells, scenarios, detectors, strict=True):
+        record, arrays = _outcome(cell, evaluate(detector, scenario, cell.seed))
+        outcomes.append(({**record, "side_by_side": seeds}, arrays))
+    return outcomes
+
+
+def _outcome(cell: CellSpec, trained: Cell) -> Outcome:
+    scenario = trained.scenario
+    arrays: dict[str, NDArray[np.generic]] = dict(score_arrays(trained))
+    arrays |= {f"entropy/{name}": values for name, values in trained.entropy.items()}
+    if cell.scenario.held_out is not None and isinstance(trained.detector, ReconstructionDetector):
+        for name, images in {"id": scenario.test.images, **{key: s.images for key, s in scenario.ood.items()}}.items():
+            some = images[np.linspace(0, len(images) - 1, min(EXAMPLES, len(images))).astype(int)]
+            arrays[f"image/{name}"] = some.numpy()
+            arrays[f"reconstruction/{name}"] = (trained.detector.reconstruct(some) * 255).round().byte().numpy()
+    return {**cell_record(trained), "cell": asdict(cell)}, arrays
+
+
+@contextmanager
+def dask_client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
+    """A Dask client of `workers` processes on this machine, or of the cluster at an address; None without either."""
+    if workers is None and scheduler is None:
+        yield None
+        return
+    try:
+        from dask import config
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise ValueError("a cluster needs Dask: pip install 'lamae-tutorial[cluster]'") from error
+    if scheduler is not None:
+        with Client(scheduler) as client:
+            yield client
+        return
+    # A training needs the memory that it needs: no limit at which Dask would kill it, and freed memory is kept for the
+    # next batch. Dask would have malloc give it back at once, and page faults then took half of the time
+    # (speed/dask_memory.py).
+    with config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}):
+        cluster = LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None)
+    with cluster, Client(cluster) as client:
+        yield client
+
+
+def _in_turn(cells: Sequence[CellSpec], root: str | None, device: str) -> _Results:
+    for cell in cells:
+        yield cell, lambda cell=cell: compute(cell, root, device)  # type: ignore[misc]
+
+
+def _side_by_side(cells: Sequence[CellSpec], root: str | None, device: str) -> _Results:
+    groups: dict[CellSpec, list[CellSpec]] = {}
+    for cell in cells:
+        stackable = DETECTORS[cell.detector].stackable
+        groups.setdefault(replace(cell, seed=0) if stackable else cell, []).append(cell)
+    for group in groups.values():
+        if len(group) == 1:
+            yield from _in_turn(group, root, device)
+            continue
+        outcomes: Sequence[Outcome | Exception]
+        try:
+            outcomes = compute_together(group, root, device)
+        except Exception as error:
+            outcomes = [error] * len(group)
+        for cell, outcome in zip(group, outcomes, strict=True):
+            yield cell, partial(_given, outcome)
+
+
+def _given(outcome: Outcome | Exception) -> Outcome:
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def _on_cluster(cells: Sequence[CellSpec], root: str | None, device: str, client: Any) -> _Results:
+    from distributed import as_completed
+
+    resources = {"GPU": 1} if device.startswith("cuda") else None
+    cell_of = {
+        client.submit(_compute_on_worker, cell, root, device, pure=False, resources=resources): cell for cell in cells
+    }
+    for future in as_completed(list(cell_of)):
+        if future.cancelled():
+            raise ConnectionError("the Dask scheduler was lost; start again: what is finished is kept")
+        yield cell_of.pop(future), future.result
+
+
+def _compute_on_worker(cell: CellSpec, root: str | None, device: str) -> Outcome:
+    # Seeds are those of the process, and processes of several threads each would fight for the cores.
+    with _one_at_a_time:
+        torch.set_num_threads(1)
+        return compute(cell, root, device)
+
+
+def _detector(cell: CellSpec, **further: Any) -> Any:
+    parameters = {**dict(cell.parameters), "epochs": cell.epochs, "random_state": cell.seed}
+    return new_detector(cell.detector, cell.scenario.id, **parameters, **further)
+
+
+@lru_cache(maxsize=1)
+def _kept_scenario(scenario: ScenarioSpec, seed: int, root: str | None) -> Scenario:
+    return load_scenario(scenario, seed, root, load=_kept_images)
+
+
+def _check_data(cells: Sequence[CellSpec], root: Path) -> None:
+    names = dict.fromkeys(name for cell in cells for name in (cell.scenario.id, *cell.scenario.ood))
+    missing = [name for name in names if name in DATA_SETS and found(name, root) is None]
+    if missing:
+        raise FileNotFoundError(
+            f"{', '.join(missing)}: not found in {root}. Get them:\n"
+            + "".join(f"  {how_to_get(name, root)}\n" for name in missing)
+            + "Or name the folder that has them by LAMAE_DATA or --data."
+        )
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    new = path.with_name(f".{path.name}.tmp")
+    try:
+        with new.open("wb") as file:
+            file.write(content)
+            os.fsync(file.fileno())
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)

@@ -1,0 +1,190 @@
+"""The named image sets: where their files are looked for, and how to get them.
+
+Nothing is downloaded unless asked for.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from platformdirs import user_cache_path
+
+from lamae_tutorial.data.images import ImageSet, ImageShape
+from lamae_tutorial.data.readers import (
+    Arrays,
+    read_celeba,
+    read_cifar10,
+    read_class_folders,
+    read_digits,
+    read_idx_folder,
+    read_notmnist_small,
+    read_npz,
+)
+from lamae_tutorial.data.synthetic import SPLITS, SYNTHETIC
+
+
+def load_images(
+    name: str | os.PathLike[str],
+    split: str = "train",
+    root: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    size: tuple[int, int] | None = None,
+    **synthetic: Any,
+) -> ImageSet:
+    """Load a set of images by its name, or one's own by its path.
+
+    Parameters
+    ----------
+    name : str or path
+        One of "digits" (embedded in scikit-learn), "mnist", "fashion_mnist", "cifar10", "celeba", "notmnist",
+        "constant", "noise"; or the path of an `.npz` file in Keras layout, of a folder of class folders (with
+        or without `train/` and `test/` above them), or of a folder of images.
+    split : {"train", "test", "all"}
+        A source that is not divided (digits, a folder without `train/` and `test/`, an `.npz` without
+        `x_test`) is divided 80:20, stratified by label, in the same way at each call.
+    root : path, optional
+        The folder of the data. By default the environment variable LAMAE_DATA, else the platform's cache folder.
+        Looked for there: `<name>.npz`, then torchvision's own folders (and for notMNIST the folder
+        `notMNIST_small` of PNG files, then its idx files in `notMNIST/raw`).
+    download : bool
+        Fetch a set that was not found, through torchvision, which holds it against its checksum.
+    size : (int, int), optional
+        For a folder only: height and width to which its images are brought by :func:`cover`. By default they must be
+        of one size.
+    **synthetic
+        For "constant" and "noise" only: see :func:`constant_images` and :func:`noise_images`.
+
+    Returns
+    -------
+    ImageSet
+
+    Raises
+    ------
+    FileNotFoundError
+        The data are in none of the places, which the message lists, with the command that gets them.
+    ValueError
+        An unknown name or split, or a damaged, truncated or wrongly shaped file, which the message names.
+    ConnectionError
+        The download failed.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
+    path = Path(name)
+    if size is not None and not path.is_dir():
+        raise ValueError(f"size brings the images of a folder to one size; {name} is no folder")
+    if name in SYNTHETIC:
+        return SYNTHETIC[str(name)](split=split, **synthetic)
+    if synthetic:
+        raise ValueError(f"{', '.join(synthetic)}: only {' and '.join(SYNTHETIC)} take further arguments, not {name}")
+    if name == "digits":
+        return _image_set("digits", read_digits(split), _DIGITS)
+    if name in DATA_SETS:
+        return _load_named(str(name), split, data_root(root), download)
+    if path.suffix != ".npz" and not path.is_dir():
+        raise ValueError(
+            f"unknown image set {str(name)!r}: neither one of {', '.join([*DATA_SETS, 'digits', *SYNTHETIC])} "
+            "nor the path of an .npz file or of a folder of class folders"
+        )
+    if path.suffix == ".npz":
+        return _image_set(path.stem, read_npz(path, split))
+    return _image_set(path.name, *read_class_folders(path, split, size))
+
+
+def data_root(root: str | os.PathLike[str] | None = None) -> Path:
+    """The folder in which data are looked for: the argument, else LAMAE_DATA, else the platform's cache folder."""
+    return Path(root or os.environ.get("LAMAE_DATA") or user_cache_path("lamae_tutorial")).expanduser()
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What is known of a named set before any file is read; the counts are those of the published set."""
+
+    shape: ImageShape
+    train: int
+    test: int
+    classes: tuple[str, ...]
+    folders: tuple[tuple[str, Callable[[Path, str], Arrays]], ...]
+    torchvision: str | None
+    hint: str = ""
+
+
+_DIGITS = tuple("0123456789")
+
+_FASHION = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+
+_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+DATA_SETS = {
+    "mnist": DataSet((1, 28, 28), 60_000, 10_000, _DIGITS, (("MNIST/raw", read_idx_folder),), "MNIST"),
+    "fashion_mnist": DataSet(
+        (1, 28, 28), 60_000, 10_000, _FASHION, (("FashionMNIST/raw", read_idx_folder),), "FashionMNIST"
+    ),
+    "cifar10": DataSet((3, 32, 32), 50_000, 10_000, _CIFAR10, (("cifar-10-batches-py", read_cifar10),), "CIFAR10"),
+    "celeba": DataSet((3, 32, 32), 162_770, 19_962, (), (("celeba", read_celeba),), "CelebA"),
+    "notmnist": DataSet(
+        (1, 28, 28),
+        0,
+        18_724,
+        tuple("ABCDEFGHIJ"),
+        (("notMNIST_small", read_notmnist_small), ("notMNIST/raw", read_idx_folder)),
+        None,
+        "unpack notMNIST_small.tar.gz (yaroslavvb.blogspot.com/2011/09/notmnist-dataset.html) in that folder",
+    ),
+}
+
+
+def places(name: str, root: Path) -> list[Path]:
+    """Where the files of a named set are looked for, in this order."""
+    return [root / f"{name}.npz", *(root / folder for folder, _ in DATA_SETS[name].folders)]
+
+
+def found(name: str, root: Path) -> Path | None:
+    """The first of the places that exists."""
+    return next((place for place in places(name, root) if place.exists()), None)
+
+
+def how_to_get(name: str, root: Path) -> str:
+    """The command that gets a named set, or what to do where there is none."""
+    spec = DATA_SETS[name]
+    return f"lamae datasets --download {name} --data {root}" if spec.torchvision else spec.hint
+
+
+def _load_named(name: str, split: str, root: Path, download: bool) -> ImageSet:
+    spec = DATA_SETS[name]
+    readers = [read_npz, *(read for _, read in spec.folders)]
+    missing = []
+    for place, read in zip(places(name, root), readers, strict=True):
+        try:
+            return _image_set(name, read(place, split), spec.classes)
+        except FileNotFoundError as error:
+            missing.append(str(error.filename))
+    if download and spec.torchvision:
+        import torchvision
+
+        try:
+            getattr(torchvision.datasets, spec.torchvision)(root, download=True)
+        except (OSError, RuntimeError) as error:
+            raise ConnectionError(f"{name} could not be downloaded to {root}: {error}") from error
+        return _load_named(name, split, root, download=False)
+    raise FileNotFoundError(
+        f"{name} was not found. Looked for:\n"
+        + "".join(f"  {place}\n" for place in missing)
+        + f"Get it:  {how_to_get(name, root)}\nOr name the folder that has it by LAMAE_DATA, root= or --data."
+    )
+
+
+def _image_set(name: str, arrays: Arrays, classes: tuple[str, ...] = ()) -> ImageSet:
+    images, labels = arrays
+    if labels is None:
+        classes = ()
+    elif not classes:
+        values, labels = np.unique(labels, return_inverse=True)
+        classes = tuple(str(value) for value in values)
+    elif labels.min() < 0 or labels.max() >= len(classes):
+        raise ValueError(f"{name}: labels must lie in 0..{len(classes) - 1}; got {labels.min()}..{labels.max()}")
+    tensor = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    return ImageSet(name, tensor, None if labels is None else torch.from_numpy(labels.astype(np.int64)), classes)

@@ -1,0 +1,219 @@
+"""Who is in-distribution (ID) and who is out-of-distribution (OoD): the settings of both papers and one's own.
+
+Protocol "balanced" is that of the LAMAE authors' notebook: the OoD test set is the held-out class from the train *and*
+the test images, and all test sets are cut to the same number. "test-only" takes test images alone and cuts nothing.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+
+from lamae_tutorial.data.catalogue import DATA_SETS, load_images
+from lamae_tutorial.data.images import ImageSet, ImageShape, bring_to_shape, stratified_split
+from lamae_tutorial.data.synthetic import SYNTHETIC
+
+Protocol = Literal["balanced", "test-only"]
+Name = str | os.PathLike[str]
+Load = Callable[..., ImageSet]
+
+VALIDATION_SHARE = 0.1  # of the ID training images (LAMAE paper, Section 4.1)
+
+
+@dataclass(frozen=True, eq=False)
+class Scenario:
+    """Image sets of one experiment, all of one shape; labels of ID images are 0..num_classes-1.
+
+    Attributes
+    ----------
+    name : str
+        For tables, e.g. "mnist without 1".
+    train, validation, test : ImageSet
+        In-distribution images. No OoD image is among them.
+    ood : dict of str to ImageSet
+        The OoD test sets by name.
+    """
+
+    name: str
+    train: ImageSet
+    validation: ImageSet
+    test: ImageSet
+    ood: dict[str, ImageSet]
+
+    @property
+    def image_shape(self) -> ImageShape:
+        """Channels, height and width of every image."""
+        return self.train.image_shape
+
+    @property
+    def num_classes(self) -> int:
+        """S, the number of ID classes."""
+        return len(self.train.classes)
+
+
+def leave_one_class_out(
+    name: Name,
+    held_out_class: int | str,
+    *,
+    protocol: Protocol = "balanced",
+    random_state: int = 0,
+    root: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    load: Load = load_images,
+) -> Scenario:
+    """One class of a data set is OoD, the others are ID (LAMAE paper, Setting 1).
+
+    Parameters
+    ----------
+    name : str or path
+        A data set with labels, see :func:`load_images`.
+    held_out_class : int or str
+        The OoD class: a whole number is its label, a text its name, or its label if no class has that name.
+    protocol : {"balanced", "test-only"}
+        See the module's description.
+    random_state : int
+        Seed of the validation split and of the cut to equal numbers.
+    root, download
+        See :func:`load_images`.
+    load : callable
+        What is called to load a set: one that keeps the sets saves time where many scenarios are made.
+
+    Returns
+    -------
+    Scenario
+
+    Raises
+    ------
+    ValueError
+        The class does not exist, or the set has no labels.
+    """
+    _check_protocol(protocol)
+    train = load(name, "train", root, download)
+    test = load(name, "test", root, download)
+    if train.labels is None or test.labels is None:
+        raise ValueError(f"{train.name} has no labels, so that no class can be held out")
+    held_out = _label(held_out_class, train.classes)
+    if held_out is None:
+        raise ValueError(
+            f"{train.name} has no class {held_out_class!r}; it has "
+            + ", ".join(f"{label} ({label_name})" for label, label_name in enumerate(train.classes))
+        )
+    if len(train.classes) < 2:
+        raise ValueError(f"{train.name} has a single class: none is left when it is held out")
+    parts = [train, test] if protocol == "balanced" else [test]
+    ood_images = torch.cat([part.images[part.labels == held_out] for part in parts if part.labels is not None])
+    ood_name = f"{train.name}-{train.classes[held_out]}"
+    return _scenario(
+        f"{train.name} without {train.classes[held_out]}",
+        _without(train, held_out),
+        _without(test, held_out),
+        {ood_name: ImageSet(ood_name, ood_images)},
+        protocol,
+        random_state,
+    )
+
+
+def cross_dataset(
+    id_name: Name,
+    ood_names: Sequence[Name | ImageSet],
+    *,
+    protocol: Protocol = "balanced",
+    image_shape: ImageShape | None = None,
+    random_state: int = 0,
+    root: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    load: Load = load_images,
+) -> Scenario:
+    """One data set is ID, others are OoD (LAMAE paper, Settings 2 and 3).
+
+    Parameters
+    ----------
+    id_name : str or path
+        The in-distribution set, see :func:`load_images`.
+    ood_names : sequence of str, path or ImageSet
+        A named set gives its test images, a path all of its images, an ImageSet is taken as it is. "constant" and
+        "noise" are drawn in the ID test set's number and shape.
+    protocol : {"balanced", "test-only"}
+        See the module's description.
+    image_shape : (int, int, int), optional
+        Channels, height and width to which all images are brought by :func:`bring_to_shape`. By default the largest
+        of each among the sets, so that nothing of any image is lost.
+    random_state : int
+        Seed of the validation split, the synthetic sets and the cut to equal numbers.
+    root, download, load
+        See :func:`leave_one_class_out`.
+
+    Returns
+    -------
+    Scenario
+    """
+    _check_protocol(protocol)
+    if not ood_names:
+        raise ValueError("ood_names is empty: name at least one OoD set")
+    train = load(id_name, "train", root, download)
+    test = load(id_name, "test", root, download)
+    loaded = [
+        source if isinstance(source, ImageSet) else load(source, _ood_split(source), root, download)
+        for source in ood_names
+        if source not in SYNTHETIC
+    ]
+    if image_shape is None:
+        channels, heights, widths = zip(*(part.image_shape for part in [train, *loaded]), strict=True)
+        image_shape = (max(channels), max(heights), max(widths))
+    drawn = [
+        SYNTHETIC[str(source)](len(test), image_shape, random_state) for source in ood_names if source in SYNTHETIC
+    ]
+    ood = {part.name: part for part in [*loaded, *drawn]}
+    if len(ood) < len(ood_names) or train.name in ood:
+        raise ValueError(f"the sets of a scenario must have different names; got {train.name} and {list(ood_names)}")
+    train, test = (_with_shape(part, image_shape) for part in (train, test))
+    ood = {name: _with_shape(part, image_shape) for name, part in ood.items()}
+    return _scenario(train.name, train, test, ood, protocol, random_state)
+
+
+def _check_protocol(protocol: str) -> None:
+    if protocol not in get_args(Protocol):
+        raise ValueError(f"protocol must be one of {', '.join(get_args(Protocol))}; got {protocol!r}")
+
+
+def _label(wanted: int | str, classes: tuple[str, ...]) -> int | None:
+    """The label of a class given by label or name; None if there is no such class."""
+    if wanted in classes:
+        return classes.index(str(wanted))
+    label = int(wanted) if isinstance(wanted, int) or wanted.isdecimal() else -1
+    return label if 0 <= label < len(classes) else None
+
+
+def _ood_split(name: Name) -> str:
+    return "test" if name in DATA_SETS or name == "digits" else "all"
+
+
+def _without(images: ImageSet, held_out: int) -> ImageSet:
+    """The images of the other classes, renumbered 0..S-1."""
+    assert images.labels is not None
+    kept = images.subset(images.labels != held_out)
+    assert kept.labels is not None
+    labels = kept.labels - (kept.labels > held_out).long()
+    return replace(kept, labels=labels, classes=images.classes[:held_out] + images.classes[held_out + 1 :])
+
+
+def _with_shape(images: ImageSet, image_shape: ImageShape) -> ImageSet:
+    return replace(images, images=bring_to_shape(images.images, image_shape))
+
+
+def _cut(images: ImageSet, n: int, random_state: int) -> ImageSet:
+    generator = torch.Generator().manual_seed(random_state)
+    return images.subset(torch.randperm(len(images), generator=generator)[:n].sort().values)
+
+
+def _scenario(
+    name: str, train: ImageSet, test: ImageSet, ood: dict[str, ImageSet], protocol: Protocol, random_state: int
+) -> Scenario:
+    rest, validation = stratified_split(train.labels, len(train), VALIDATION_SHARE, random_state)
+    if protocol == "balanced":
+        n = min(len(part) for part in [test, *ood.values()])
+        test = _cut(test, n, random_state)
+        ood = {ood_name: _cut(part, n, random_state) for ood_name, part in ood.items()}
+    return Scenario(name, train.subset(rest), train.subset(validation), test, ood)

@@ -1,0 +1,59 @@
+"""Images that need no file: constant ones and noise (LAMAE paper, Section 4.1)."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from lamae_tutorial.data.images import ImageSet, ImageShape
+
+SPLITS = ("train", "test", "all")
+
+
+def constant_images(
+    n: int = 10_000,
+    image_shape: ImageShape = (1, 28, 28),
+    random_state: int = 0,
+    colour: bool = False,
+    split: str = "test",
+) -> ImageSet:
+    """Images of one value each, drawn uniformly from 0..255 ("Constant" of the LAMAE paper, Section 4.1).
+
+    Parameters
+    ----------
+    n : int
+        Number of images.
+    image_shape : (int, int, int)
+        Channels (1 or 3), height, width.
+    random_state : int
+        Seed. Each split has a stream of its own.
+    colour : bool
+        Draw one value per channel; otherwise all channels of an image are alike, which is what the paper has.
+    split : {"train", "test", "all"}
+
+    Returns
+    -------
+    ImageSet
+        Without labels.
+    """
+    rng = np.random.default_rng([random_state, SPLITS.index(split)])
+    channels = image_shape[0]
+    values = rng.integers(0, 256, (n, channels if colour else 1, 1, 1), dtype=np.uint8)
+    return ImageSet("constant", torch.from_numpy(values).expand(n, *image_shape).contiguous())
+
+
+def noise_images(
+    n: int = 10_000,
+    image_shape: ImageShape = (1, 28, 28),
+    random_state: int = 0,
+    split: str = "test",
+) -> ImageSet:
+    """Images of independent uniform values from 0..255 ("Noise" of the LAMAE paper, Section 4.1).
+
+    Parameters and result are those of :func:`constant_images`.
+    """
+    rng = np.random.default_rng([random_state, SPLITS.index(split)])
+    return ImageSet("noise", torch.from_numpy(rng.integers(0, 256, (n, *image_shape), dtype=np.uint8)))
+
+
+SYNTHETIC: dict[str, Callable[..., ImageSet]] = {"constant": constant_images, "noise": noise_images}

@@ -1,0 +1,1 @@
+"""Detectors on one's own images."""

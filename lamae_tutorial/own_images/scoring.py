@@ -1,0 +1,421 @@
+"""Scores of one's own images as a table, in constant memory: what `lamae score` does.
+
+Files are decoded in worker processes and arrays are read piece by piece. A file that cannot be scored gets a row that
+says why; the others are scored. The table is written to a hidden file beside its place and takes its name when it is
+whole, so that an interrupted run can go on.
+"""
+
+import csv
+import glob
+import hashlib
+import heapq
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from lamae_tutorial.complexity import complexity_normalized, shannon_entropy
+from lamae_tutorial.data.images import ImageShape
+from lamae_tutorial.data.readers import DAMAGE, IMAGE_SUFFIXES, cover, open_image
+from lamae_tutorial.detectors.base import Detector
+from lamae_tutorial.detectors.classifying import ClassifyingDetector
+from lamae_tutorial.detectors.reconstruction import CORRECTED, ReconstructionDetector
+
+COLUMNS = (
+    "path",
+    "score",
+    "corrected_score",
+    "complexity",
+    "p_value",
+    "verdict",
+    "predicted_class",
+    "problem",
+)
+_SCORES_KEPT = 100_000
+TABLE_SUFFIXES = (".csv", ".parquet")
+
+
+@dataclass
+class Summary:
+    """What a run of :func:`score_images` did.
+
+    Attributes
+    ----------
+    images, outliers, problems : int
+        Rows; rows with the verdict "ood"; rows without a score.
+    suspects : list of (float, str, uint8 tensor (C, H, W))
+        The images of this run with the highest scores, highest first: score, path and pixels.
+    scores : list of float
+        At most 100,000 of all scores, evenly from the whole table.
+    """
+
+    images: int = 0
+    outliers: int = 0
+    problems: int = 0
+    suspects: list[tuple[float, str, Tensor]] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+
+
+def score_images(
+    detector: Detector,
+    source: str,
+    out: Path,
+    *,
+    alpha: float = 0.05,
+    batch_size: int = 256,
+    workers: int = 0,
+    resize: bool = False,
+    resume: bool = False,
+    suspects: int = 24,
+) -> Summary:
+    """Score a folder, a glob, an image, an `.npy` or an `.npz` file, and write a row for each image.
+
+    Parameters
+    ----------
+    detector : Detector
+        Fitted and calibrated.
+    source : str
+        A folder (searched with all its folders), a pattern such as ``"*.png"``, a file; arrays are (N, H, W) or
+        (N, H, W, 1 or 3), uint8 or float in [0, 1].
+    out : Path
+        New file, `.csv` or `.parquet` (which needs pyarrow). Columns: `COLUMNS`; "verdict" is "id", or "ood" where the
+        p-value is at most alpha; "problem" says why an image has no score.
+    alpha : float
+        Share of in-distribution images that may be called OoD, in (0, 1).
+    batch_size : int
+    workers : int
+        Processes that decode image files; 0 decodes in this one.
+    resize : bool
+        Bring images of another size to the detector's, by :func:`lamae_tutorial.data.readers.cover`. Otherwise they are
+        a problem.
+    resume : bool
+        Go on where an interrupted run with the same detector, source and settings stopped.
+    suspects : int
+        How many images to keep in :attr:`Summary.suspects`.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    FileNotFoundError
+        No image is there.
+    FileExistsError
+        `out` is there already.
+    ValueError
+        Another ending of `out`, an alpha that the calibration cannot reach, an array of another shape or type.
+    """
+    if out.suffix not in TABLE_SUFFIXES:
+        raise ValueError(f"{out}: the table must end in {' or '.join(TABLE_SUFFIXES)}")
+    if out.exists():
+        raise FileExistsError(f"{out} exists; name another file, or delete it")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"{out.parent} is no folder: make it first")
+    if out.suffix == ".parquet":
+        _import_pyarrow()
+    detector.check_alpha(alpha)
+    images: _Files | _Arrays
+    files = _listed(source)
+    if files and all(path.suffix in (".npy", ".npz") for path in files):
+        images = _Arrays(files, detector.image_shape_)
+    else:
+        images = _Files(files, detector.image_shape_, resize)
+    key = json.dumps([_digest(detector), [str(path) for path in files], alpha, resize, COLUMNS])
+    part = out.with_name(f".{out.name}.{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:12]}.part")
+    done, size = _complete_rows(part) if resume and part.exists() else (0, 0)
+    result = Summary()
+    with part.open("r+b" if size else "wb") as raw:
+        raw.truncate(size)
+    with part.open("a", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if not size:
+            writer.writerow(COLUMNS)
+        progress = tqdm(total=len(images), initial=done, unit="image", disable=None)
+        for names, problems, batch in images.batches(done, batch_size, workers):
+            rows = _rows(detector, names, problems, batch, alpha)
+            writer.writerows(rows)
+            file.flush()
+            _note_suspects(result.suspects, names, problems, batch, rows, suspects)
+            progress.update(len(rows))
+        progress.close()
+    step = -(-len(images) // _SCORES_KEPT)
+    for number, row in enumerate(read_rows(part)):
+        if row["score"] and number % step == 0:
+            result.scores.append(float(row["score"]))
+        result.images += 1
+        result.outliers += row["verdict"] == "ood"
+        result.problems += bool(row["problem"])
+    result.suspects.sort(key=lambda suspect: -suspect[0])
+    if out.suffix == ".parquet":
+        table = part.with_suffix(".parquet")
+        _write_parquet(part, table)
+        table.replace(out)
+        part.unlink()
+    else:
+        part.replace(out)
+    return result
+
+
+def read_rows(table: Path) -> Iterator[dict[str, str]]:
+    """The rows of a `.csv` table one by one."""
+    with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        yield from csv.DictReader(file)
+
+
+def _rows(
+    detector: Detector, names: list[str], problems: list[str], images: Tensor, alpha: float
+) -> list[list[str | float]]:
+    """A row for each name; `images` are those of the names without a problem, in order."""
+    values: Iterator[tuple[Any, ...]] = iter(())
+    if len(images):
+        nothing = [""] * len(images)
+        kinds: dict[str, Any] = dict(detector.scores(images))
+        if isinstance(detector, ReconstructionDetector):
+            kinds[CORRECTED] = complexity_normalized(kinds["error"], images)
+        labels = detector.classify(images) if isinstance(detector, ClassifyingDetector) else None
+        calibration = detector.calibration_
+        scores = kinds[detector.calibration_kind_]
+        p_values = calibration.p_values(scores, None if calibration.groups is None else labels)
+        values = zip(
+            scores.tolist(),
+            kinds[CORRECTED].tolist() if CORRECTED in kinds else nothing,
+            shannon_entropy(images).tolist(),
+            p_values.tolist(),
+            ["ood" if p <= alpha else "id" for p in p_values],
+            nothing if labels is None else [detector.class_names_[label] for label in labels],
+            strict=True,
+        )
+    return [
+        [name, *([""] * 6 if problem else next(values)), problem] for name, problem in zip(names, problems, strict=True)
+    ]
+
+
+def _note_suspects(
+    kept: list[tuple[float, str, Tensor]],
+    names: list[str],
+    problems: list[str],
+    images: Tensor,
+    rows: list[list[str | float]],
+    most: int,
+) -> None:
+    """Keep the highest scores in a heap, whose smallest entry comes first; equal scores are told apart by name."""
+    scored = [(row[1], name) for row, name, problem in zip(rows, names, problems, strict=True) if not problem]
+    for (score, name), image in zip(scored, images, strict=True):
+        if len(kept) < most or float(score) > kept[0][0]:
+            pixels = image if image.dtype == torch.uint8 else (image * 255).round().to(torch.uint8)
+            heapq.heappush(kept, (float(score), name, pixels.clone()))
+            if len(kept) > most:
+                heapq.heappop(kept)
+
+
+# Sources: batches of (names, problems, images without a problem) -----------------------------------------------------
+
+_Batch = tuple[list[str], list[str], Tensor]
+
+
+def _listed(source: str) -> list[Path]:
+    """The files meant by a path or a pattern, sorted."""
+    path = Path(source)
+    if path.is_dir():
+        files = sorted(entry for entry in path.rglob("*") if entry.is_file() and not entry.name.startswith("."))
+    elif path.exists():
+        files = [path]
+    else:
+        # Path.glob takes no absolute pattern.
+        files = sorted(Path(name) for name in glob.glob(source, recursive=True) if Path(name).is_file())  # noqa: PTH207
+    if not files:
+        raise FileNotFoundError(f"{source}: no file there, and none that fits the pattern")
+    return files
+
+
+class _Files(Dataset[tuple[NDArray[np.uint8] | None, str]]):
+    """Image files, decoded by a DataLoader's workers."""
+
+    def __init__(self, files: list[Path], image_shape: ImageShape, resize: bool) -> None:
+        self.files, self.image_shape, self.resize = files, image_shape, resize
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, number: int) -> tuple[NDArray[np.uint8] | None, str]:
+        """Pixels (C, H, W) and no problem, or nothing and the problem."""
+        path = self.files[number]
+        channels, height, width = self.image_shape
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            return None, f"not an image: its name does not end in one of {' '.join(sorted(IMAGE_SUFFIXES))}"
+        try:
+            image = open_image(path).convert("L" if channels == 1 else "RGB")
+        except ValueError as error:
+            return None, str(error)
+        if image.size != (width, height):
+            if not self.resize:
+                return None, f"is {image.size[0]} x {image.size[1]} pixels; the detector takes {width} x {height}"
+            image = cover(image, (height, width))
+        return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1), ""
+
+    def batches(self, skip: int, batch_size: int, workers: int) -> Iterator[_Batch]:
+        rest = torch.utils.data.Subset(self, range(skip, len(self)))
+        loader = DataLoader(rest, batch_size, num_workers=workers, collate_fn=list, multiprocessing_context=None)
+        for start, items in zip(range(skip, len(self), batch_size), loader, strict=True):
+            pixels = [image for image, _ in items if image is not None]
+            images = torch.from_numpy(np.stack(pixels)) if pixels else torch.empty(0)
+            names = [str(path) for path in self.files[start : start + len(items)]]
+            yield names, [problem for _, problem in items], images
+
+
+class _Arrays:
+    """`.npy` and `.npz` files, read piece by piece."""
+
+    def __init__(self, files: list[Path], image_shape: ImageShape) -> None:
+        self.image_shape = image_shape
+        self.parts = [part for path in files for part in _array_parts(path)]
+        channels, height, width = image_shape
+        for part in self.parts:
+            if part.shape[1:] not in ((height, width, channels), (height, width)[: 2 if channels == 1 else 0]):
+                raise ValueError(
+                    f"{part.name}: images must have the shape (N, {height}, {width}, {channels}), as those the "
+                    f"detector was fitted on; got {part.shape}"
+                )
+            if part.dtype != np.uint8 and part.dtype.kind != "f":
+                raise ValueError(f"{part.name}: images must be uint8, or float in [0, 1]; got {part.dtype}")
+
+    def __len__(self) -> int:
+        return sum(part.shape[0] for part in self.parts)
+
+    def batches(self, skip: int, batch_size: int, workers: int) -> Iterator[_Batch]:
+        channels, height, width = self.image_shape
+        for part in self.parts:
+            start = min(skip, part.shape[0])
+            skip -= start
+            for array in part.read(start, batch_size):
+                images = torch.from_numpy(array.reshape(-1, height, width, channels).transpose(0, 3, 1, 2).copy())
+                problems = [""] * len(images)
+                if images.dtype != torch.uint8:
+                    images = images.float()
+                    bad = ~((images >= 0) & (images <= 1)).flatten(1).all(1)
+                    problems = ["float pixels must lie in [0, 1]" if is_bad else "" for is_bad in bad.tolist()]
+                    images = images[~bad]
+                yield [f"{part.name}[{start + row}]" for row in range(len(problems))], problems, images
+                start += len(problems)
+
+
+@dataclass(frozen=True)
+class _ArrayPart:
+    """One array of a file; `member` is its name inside an `.npz`."""
+
+    path: Path
+    member: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def name(self) -> str:
+        return f"{self.path}:{self.member.removesuffix('.npy')}" if self.member else str(self.path)
+
+    def read(self, start: int, batch_size: int) -> Iterator[NDArray[Any]]:
+        """Batches of the images from `start` on."""
+        if not self.member:
+            array = np.load(self.path, mmap_mode="r", allow_pickle=False)
+            for first in range(start, len(array), batch_size):
+                yield array[first : first + batch_size]
+            return
+        each = int(np.prod(self.shape[1:])) * self.dtype.itemsize
+        first = start
+        try:
+            with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as stream:
+                _read_header(stream)
+                stream.seek(start * each, 1)
+                for first in range(start, self.shape[0], batch_size):
+                    wanted = min(batch_size, self.shape[0] - first) * each
+                    raw = stream.read(wanted)
+                    if len(raw) < wanted:
+                        raise EOFError("it ends too early")
+                    yield np.frombuffer(raw, self.dtype).reshape(-1, *self.shape[1:])
+        except DAMAGE as error:
+            raise ValueError(f"{self.name}: damaged behind image {first} ({error})") from error
+
+
+def _array_parts(path: Path) -> list[_ArrayPart]:
+    """The arrays of images in a file: of an `.npz` in Keras layout those called x..., else all."""
+    try:
+        if path.suffix == ".npy":
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            return [_ArrayPart(path, "", array.shape, array.dtype)]
+        with zipfile.ZipFile(path) as archive:
+            members = [name for name in archive.namelist() if name.endswith(".npy")]
+            parts = []
+            for member in [name for name in members if name.startswith("x")] or members:
+                with archive.open(member) as stream:
+                    parts.append(_ArrayPart(path, member, *_read_header(stream)))
+    except DAMAGE as error:
+        raise ValueError(f"{path}: not a readable file of arrays ({error})") from error
+    if not parts:
+        raise ValueError(f"{path}: holds no array")
+    return parts
+
+
+def _read_header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of the array that a stream in NumPy's format begins with."""
+    version = np.lib.format.read_magic(stream)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+    shape, fortran, dtype = read(stream)
+    if fortran or dtype.hasobject:
+        raise ValueError("its array is in Fortran order or of Python objects; save it with numpy.ascontiguousarray")
+    return shape, dtype
+
+
+# The table -----------------------------------------------------------------------------------------------------------
+
+
+def _complete_rows(part: Path) -> tuple[int, int]:
+    """Rows of images that were written whole, and the bytes up to there; (0, 0) without a header."""
+    rows, size, pending = -1, 0, b""
+    with part.open("rb") as file:
+        for line in file:
+            pending += line
+            if line.endswith(b"\n") and pending.count(b'"') % 2 == 0:  # a name may hold a newline, in quotes
+                rows, size, pending = rows + 1, size + len(pending), b""
+    return (rows, size) if rows >= 0 else (0, 0)
+
+
+def _digest(detector: Detector) -> str:
+    """What tells a fitted detector from another."""
+    digest = hashlib.sha256(json.dumps(detector.get_params(), default=str).encode())
+    for value in detector.network_.state_dict().values():
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    digest.update(detector.calibration_.scores.tobytes())
+    return digest.hexdigest()
+
+
+def _import_pyarrow() -> Any:
+    try:
+        import pyarrow.csv
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ValueError("a .parquet table needs pyarrow: pip install pyarrow, or write a .csv") from error
+    return pyarrow
+
+
+def _write_parquet(rows: Path, table: Path) -> None:
+    """Turn a `.csv` table into a `.parquet` one, a block at a time."""
+    pyarrow = _import_pyarrow()
+    numbers = {"score", "corrected_score", "complexity", "p_value"}
+    types = {name: pyarrow.float64() if name in numbers else pyarrow.string() for name in COLUMNS}
+    blocks = pyarrow.csv.open_csv(
+        rows,
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(column_types=types),
+    )
+    with pyarrow.parquet.ParquetWriter(table, blocks.schema) as writer:
+        for block in blocks:
+            writer.write_batch(block)

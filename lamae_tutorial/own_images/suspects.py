@@ -1,0 +1,84 @@
+"""The page of `lamae score --report`: the most suspicious images, and all scores beside those of the calibration."""
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from lamae_tutorial import plots
+from lamae_tutorial.benchmark.page import as_html
+from lamae_tutorial.benchmark.tables import Table
+from lamae_tutorial.detectors.base import Detector
+from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
+from lamae_tutorial.own_images.scoring import Summary
+
+_COLUMNS = 8
+
+
+def page_of_suspects(detector: Detector, source: str, summary: Summary, alpha: float) -> str:
+    """One HTML page that needs nothing else.
+
+    Parameters
+    ----------
+    detector : Detector
+        Calibrated.
+    source : str
+        What was scored, for the title.
+    summary : Summary
+        Of :func:`lamae_tutorial.own_images.scoring.score_images`.
+    alpha : float
+        The false-alarm rate of the verdicts.
+    """
+    counts = Table(
+        "Counts",
+        f"Called OoD: p-value at most {alpha:g}. Of in-distribution images, {100 * alpha:g}% are expected to be.",
+        ["images", "called OoD", "share", "not scored"],
+        [
+            [
+                str(summary.images),
+                str(summary.outliers),
+                f"{summary.outliers / max(1, summary.images - summary.problems):.1%}",
+                str(summary.problems),
+            ]
+        ],
+    )
+    most = Table(
+        "Most suspicious",
+        f"By the score {detector.calibration_kind_!r}, in the order of the pictures.",
+        ["", "path", "score"],
+        [[str(place), path, f"{score:.4g}"] for place, (score, path, _) in enumerate(summary.suspects, 1)],
+    )
+    figures = {}
+    if summary.suspects:
+        figures = {
+            "Most suspicious images": _pictures(detector, summary),
+            "Scores": _densities(detector, summary, alpha),
+        }
+    return as_html(f"Scores of {source}", [counts, most] if most.lines else [counts], figures)
+
+
+def _pictures(detector: Detector, summary: Summary) -> Figure:
+    """Each image; below it, where the detector rebuilds images, the reconstruction and the difference."""
+    images = torch.stack([pixels for _, _, pixels in summary.suspects])
+    kinds = {"image": images.float() / 255}
+    if isinstance(detector, ReconstructionDetector):
+        kinds["rebuilt"] = detector.reconstruct(images)
+        kinds["difference"] = (kinds["image"] - kinds["rebuilt"]).abs()
+    rows = {
+        f"{start + 1}-{min(start + _COLUMNS, len(images))}: {name}": values[start : start + _COLUMNS]
+        for start in range(0, len(images), _COLUMNS)
+        for name, values in kinds.items()
+    }
+    return plots.reconstructions_figure(rows)
+
+
+def _densities(detector: Detector, summary: Summary, alpha: float) -> Figure:
+    """All scores beside those of the calibration, and the threshold: one for each predicted class if it has groups."""
+    figure = Figure(figsize=(9, 3.2), facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    calibration = detector.calibration_
+    plots.score_densities(axes, calibration.scores, {"these images": np.asarray(summary.scores)})
+    groups = None if calibration.groups is None else np.unique(calibration.groups)
+    for number, threshold in enumerate(np.atleast_1d(calibration.thresholds(alpha, groups))):
+        axes.axvline(threshold, color="black", linewidth=1, label="_" if number else f"threshold, alpha = {alpha:g}")
+    axes.legend()
+    return figure

@@ -1,0 +1,103 @@
+"""What the chapters need beyond the package: numbers of the run for their prose, quizzes, patches of photographs."""
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from IPython.display import HTML, display
+from IPython.utils.capture import capture_output
+from torch import Tensor
+
+from lamae_tutorial.data.images import bring_to_shape
+from lamae_tutorial.teaching.quizzes import QUIZZES
+
+# Dark enough for white text, and told apart by those who do not see red and green.
+_QUIZ_COLOURS = {
+    "--jq-multiple-choice-bg": "#004a76",
+    "--jq-many-choice-bg": "#004a76",
+    "--jq-numeric-bg": "#004a76",
+    "--jq-correct-color": "#00664b",
+    "--jq-incorrect-color": "#9a3d00",
+}
+
+
+def glue(name: str, value: float | str) -> None:
+    """Store a number under a name, so that the chapter's text can show it with ``{glue:text}``.
+
+    Where MyST-NB is not installed (on Colab) the text is not rendered and nothing needs to be stored.
+
+    Parameters
+    ----------
+    name : str
+    value : float or str
+    """
+    try:
+        from myst_nb import glue as store
+    except ImportError:
+        return
+    store(name, value if isinstance(value, str) else float(value), display=False)
+
+
+def quiz(chapter: str) -> None:
+    """Display a chapter's questions, to be answered by a click, with feedback.
+
+    Without `jupyterquiz` (on Colab) the feedback is folded under each answer.
+
+    Parameters
+    ----------
+    chapter : str
+        A key of :data:`lamae_tutorial.teaching.quizzes.QUIZZES`.
+    """
+    questions = QUIZZES[chapter]
+    try:
+        from jupyterquiz import display_quiz
+    except ImportError:
+        display(HTML(_folded(questions)))
+        return
+    with capture_output() as captured:
+        display_quiz(questions, shuffle_answers=False, max_width=720, colors=_QUIZ_COLOURS)
+    for output in captured.outputs:
+        # On a page MathJax may still be loading: then it has no version, of which the first letter is asked for.
+        safe = {kind: text.replace("version[0]", "String(version)[0]") for kind, text in output.data.items()}
+        display(safe, raw=True)
+
+
+def _folded(questions: Sequence[Mapping[str, Any]]) -> str:
+    parts = []
+    for number, each in enumerate(questions, 1):
+        items = "".join(
+            f"<li><details><summary>{html.escape(answer['answer'])}</summary>"
+            f"{'Right' if answer['correct'] else 'No'}: {html.escape(answer['feedback'])}</details></li>"
+            for answer in each["answers"]
+        )
+        parts.append(f"<p>{number}. {html.escape(each['question'])}</p><ul>{items}</ul>")
+    return "".join(parts)
+
+
+def photo_patches(size: int, random_state: int = 0) -> Tensor:
+    """Square grey patches of the two photographs that come with scikit-learn, in random order.
+
+    Parameters
+    ----------
+    size : int
+        Height and width. Patches of up to 8 pixels lie side by side; larger ones overlap, so that there are as many.
+    random_state : int
+        Seed of the order.
+
+    Returns
+    -------
+    uint8 tensor (N, 1, size, size)
+        Some 8,000 patches.
+    """
+    from sklearn.datasets import load_sample_images
+
+    parts = []
+    for photo in load_sample_images().images:
+        image = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None]
+        grey = bring_to_shape(image, (1, *photo.shape[:2]))[0, 0]
+        step = min(size, 8)
+        parts.append(grey.unfold(0, size, step).unfold(1, size, step).flatten(0, 1))
+    patches = torch.cat(parts)[:, None]
+    return patches[torch.randperm(len(patches), generator=torch.Generator().manual_seed(random_state))]

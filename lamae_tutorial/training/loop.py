@@ -1,0 +1,353 @@
+"""The training loop: batches, device, early stopping on in-distribution validation, best weights kept.
+
+It knows no detector: it gets a network and functions that give its loss. Images stay in memory as one tensor (on the
+GPU where there is one) and are turned to float a batch at a time, which is what makes it faster than a DataLoader that
+opens one image after the other (`speed/training_throughput.py`).
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from lamae_tutorial.training.stacking import Groups, Loss, Single, Stacked
+
+History = list[dict[str, Any]]
+Precision = Literal["float32", "tf32", "bf16"]
+
+_EVALUATION_BATCH = 1024
+
+
+class Stopped(KeyboardInterrupt):
+    """Training was stopped by Ctrl-C after its first epoch; the networks have the weights of their best epochs."""
+
+    def __init__(self, description: str, histories: list[History], best_epochs: list[int]) -> None:
+        best = ", ".join(map(str, best_epochs))
+        super().__init__(f"{description} was stopped in epoch {len(histories[0]) + 1}; it has the weights of {best}")
+        self.histories = histories
+
+
+@dataclass(frozen=True)
+class Data:
+    """What one network is trained on.
+
+    Attributes
+    ----------
+    images, validation_images : uint8 or float tensor (N, C, H, W)
+    labels, validation_labels : int64 tensor (N,) or None
+    seed : int
+        Of the order of the images.
+    """
+
+    images: Tensor
+    labels: Tensor | None
+    validation_images: Tensor
+    validation_labels: Tensor | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How networks are trained.
+
+    Attributes
+    ----------
+    epochs, batch_size, learning_rate
+        At most `epochs` passes.
+    patience : int
+        Stop after so many epochs without a lower validation loss.
+    precision : {"float32", "tf32", "bf16"}
+        See :func:`arithmetic`.
+    device : torch.device
+    description : str
+        Of the progress bar, which is shown on a terminal if `verbose`.
+    verbose : bool
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    patience: int
+    precision: Precision
+    device: torch.device
+    description: str
+    verbose: bool
+
+
+def train(
+    network: nn.Module,
+    parameter_groups: Groups,
+    loss: Loss,
+    data: Data,
+    settings: Settings,
+    *,
+    selection_loss: Loss,
+    milestones: Sequence[int] = (),
+) -> History:
+    """Train in place with Adam and leave the network with the weights of its best epoch, in evaluation mode.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Changed in place and moved to the device.
+    parameter_groups : list of dict
+        Its parameters as :class:`torch.optim.Adam` takes them.
+    loss, selection_loss : callable (network, float images (B, C, H, W), labels (B,) or None) -> scalar tensor
+        The mean loss of a batch: what is minimised, and what the best epoch is chosen by on the validation images.
+    data : Data
+    settings : Settings
+    milestones : sequence of int
+        The learning rate is divided by 5 after each of these epochs.
+
+    Returns
+    -------
+    list of dict
+        One entry an epoch: epoch (from 1), train_loss, validation_loss, seconds.
+
+    Raises
+    ------
+    FloatingPointError
+        The loss is no longer finite.
+    Stopped
+        Ctrl-C, after the first epoch: the network has the weights of its best epoch.
+    """
+    network.to(settings.device).to(memory_format=torch.channels_last)
+    return _train(Single(network, parameter_groups), loss, [data], settings, selection_loss, milestones)[0]
+
+
+def train_together(
+    networks: Sequence[nn.Module],
+    parameter_groups: Groups,
+    loss: Loss,
+    data: Sequence[Data],
+    settings: Settings,
+    *,
+    selection_loss: Loss,
+) -> list[History]:
+    """Train networks of the same form side by side, as :func:`train` would one after the other.
+
+    Their weights are stacked and each step is made for all of them in one pass (:func:`torch.vmap`), which occupies a
+    GPU that one small network leaves idle. Each keeps its own images, order and best epoch. The results are those of
+    :func:`train` but for rounding; where the loss draws random numbers, those are others.
+
+    Parameters
+    ----------
+    networks : sequence of torch.nn.Module
+        Changed in place and moved to the device.
+    parameter_groups : list of dict
+        Those of the first network.
+    loss, selection_loss
+        See :func:`train`. They must be functions that :func:`torch.vmap` can transform.
+    data : sequence of Data
+        One a network, with equal numbers of images.
+    settings : Settings
+
+    Returns
+    -------
+    list of list of dict
+        The history of each network. `seconds` are those of the epoch of all networks, divided by their number.
+
+    Raises
+    ------
+    ValueError
+        Unequal numbers of images.
+    FloatingPointError
+        The loss of a network is no longer finite.
+    Stopped
+        Ctrl-C, after the first epoch: the networks have the weights of their best epochs.
+    """
+    if len(networks) != len(data) or len({(len(part.images), len(part.validation_images)) for part in data}) != 1:
+        sizes = [(len(part.images), len(part.validation_images)) for part in data]
+        raise ValueError(
+            f"side by side needs as many data as networks, all with the same number of images; got {len(networks)} "
+            f"networks and (training, validation) images {sizes}"
+        )
+    for network in networks:
+        network.to(settings.device)
+    return _train(Stacked(networks, parameter_groups), loss, data, settings, selection_loss, ())
+
+
+_Networks = Single | Stacked
+
+
+@dataclass
+class _Progress:
+    """How far one network has come."""
+
+    history: History = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_epoch: int = 0
+
+    def is_best(self, validation_loss: float) -> bool:
+        return not self.best or validation_loss < self.history[self.best_epoch - 1]["validation_loss"]
+
+    def has_ended(self, patience: int) -> bool:
+        return len(self.history) - self.best_epoch >= patience
+
+
+def _train(
+    networks: _Networks,
+    loss: Loss,
+    data: Sequence[Data],
+    settings: Settings,
+    selection_loss: Loss,
+    milestones: Sequence[int],
+) -> list[History]:
+    device, description = settings.device, settings.description
+    training = _Sets([(part.images, part.labels) for part in data], device)
+    validation = _Sets([(part.validation_images, part.validation_labels) for part in data], device)
+    optimizer = torch.optim.Adam(networks.groups, lr=settings.learning_rate, fused=True)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(milestones), gamma=0.2)
+    generators = [torch.Generator().manual_seed(part.seed) for part in data]
+    progress = [_Progress() for _ in data]
+    epochs = range(1, settings.epochs + 1)
+    bar = tqdm(epochs, desc=description, unit="epoch", disable=None if settings.verbose else True)
+    try:
+        for epoch in bar:
+            start = time.perf_counter()
+            train_losses = _train_epoch(networks, loss, training, optimizer, generators, settings)
+            schedule.step()
+            validation_losses = mean_losses(networks, selection_loss, validation)
+            seconds = (time.perf_counter() - start) / len(data)
+            for index, (one, train_loss, validation_loss) in enumerate(
+                zip(progress, train_losses, validation_losses, strict=True)
+            ):
+                if one.has_ended(settings.patience):
+                    continue
+                if not train_loss < float("inf") or not validation_loss < float("inf"):
+                    raise FloatingPointError(
+                        f"{description}: the loss became {train_loss} (training), {validation_loss} (validation) in "
+                        f"epoch {epoch}; try a lower learning_rate than {settings.learning_rate}"
+                    )
+                if one.is_best(validation_loss):
+                    one.best, one.best_epoch = networks.state(index), epoch
+                one.history.append(
+                    {
+                        "epoch": epoch,
+                        "train_loss": train_loss,
+                        "validation_loss": validation_loss,
+                        "seconds": seconds,
+                    }
+                )
+            bar.set_postfix(train=f"{train_losses[0]:.4g}", validation=f"{validation_losses[0]:.4g}")
+            if all(one.has_ended(settings.patience) for one in progress):
+                break
+    except KeyboardInterrupt:
+        if not all(one.best for one in progress):
+            raise
+        networks.load([one.best for one in progress])
+        raise Stopped(description, [one.history for one in progress], [one.best_epoch for one in progress]) from None
+    finally:
+        bar.close()
+    networks.load([one.best for one in progress])
+    return [one.history for one in progress]
+
+
+def _train_epoch(
+    networks: _Networks,
+    loss: Loss,
+    sets: "_Sets",
+    optimizer: torch.optim.Optimizer,
+    generators: Sequence[torch.Generator],
+    settings: Settings,
+) -> list[float]:
+    """One pass over the images, with the mean loss of each network."""
+    networks.train(True)
+    total = torch.zeros(len(generators), device=settings.device)
+    orders = [_batches(sets.size, settings.batch_size, generator) for generator in generators]
+    for batches in zip(*orders, strict=True):
+        images, labels = sets.part([batch.to(settings.device) for batch in batches])
+        optimizer.zero_grad(set_to_none=True)
+        with arithmetic(settings.precision, settings.device):
+            values = networks.losses(loss, images, labels)
+            values.sum().backward()
+        optimizer.step()
+        total += values.detach() * len(batches[0])
+    return [value / sets.size for value in total.tolist()]
+
+
+@torch.no_grad()
+def mean_losses(networks: _Networks, loss: Loss, sets: "_Sets") -> list[float]:
+    """Mean loss of each network, in evaluation mode and without gradients, unless the loss itself enables them."""
+    networks.train(False)
+    total = [0.0] * len(sets.images)
+    for start in range(0, sets.size, _EVALUATION_BATCH):
+        images, labels = sets.part([slice(start, start + _EVALUATION_BATCH)] * len(total))
+        values = networks.losses(loss, images, labels).tolist()
+        total = [sum_ + value * len(images[0]) for sum_, value in zip(total, values, strict=True)]
+    return [sum_ / sets.size for sum_ in total]
+
+
+class _Sets:
+    """Images and labels on a device: one set a network, all of the same size."""
+
+    def __init__(self, sets: Sequence[tuple[Tensor, Tensor | None]], device: torch.device) -> None:
+        self.images = [images.to(device) for images, _ in sets]
+        self.labels = [labels.to(device) for _, labels in sets if labels is not None]
+        self.size = len(self.images[0])
+
+    def part(self, indices: Sequence[Tensor | slice]) -> tuple[list[Tensor], list[Tensor] | None]:
+        """Float images of each set, and their labels if there are any."""
+        images = [as_float(images[index]) for images, index in zip(self.images, indices, strict=True)]
+        if not self.labels:
+            return images, None
+        return images, [labels[index] for labels, index in zip(self.labels, indices, strict=True)]
+
+
+@contextmanager
+def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
+    """How the steps of training multiply. Weights and Adam's state are float32 always.
+
+    Parameters
+    ----------
+    precision : {"float32", "tf32", "bf16"}
+        "float32": in full. "tf32": matrix products and convolutions on an NVIDIA GPU round their factors to 10 bits of
+        mantissa; nothing changes on a CPU. "bf16": PyTorch's autocast to bfloat16, 7 bits of mantissa.
+    device : torch.device
+
+    Raises
+    ------
+    ValueError
+        `precision` is none of these.
+    """
+    if precision not in get_args(Precision):
+        raise ValueError(f"precision must be one of {', '.join(get_args(Precision))}; got {precision!r}")
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = precision == "tf32"
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+def as_float(images: Tensor) -> Tensor:
+    """Images as float32 in [0, 1] in channels-last memory: what networks take."""
+    if images.dtype == torch.uint8:
+        images = images.float() / 255
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def resolve_device(device: str) -> torch.device:
+    """A PyTorch device by its name; "auto" is a CUDA device if there is one, else the CPU."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {device!r} is not usable here: {error}") from error
+
+
+def _batches(n: int, batch_size: int, generator: torch.Generator) -> list[Tensor]:
+    """Random batches of all indices; a last batch of one joins its neighbour, for batch normalisation needs two."""
+    batches = list(torch.randperm(n, generator=generator).split(batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        last = batches.pop()
+        batches[-1] = torch.cat([batches[-1], last])
+    return batches

@@ -1,0 +1,175 @@
+"""The report over the files of a small grid, in each format."""
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lamae_tutorial.benchmark import page, tables
+from lamae_tutorial.benchmark.experiments import CellSpec, ScenarioSpec
+from lamae_tutorial.benchmark.grid import run_grid
+from lamae_tutorial.benchmark.records import aggregate, read_records, record_files
+from lamae_tutorial.cli import main
+from lamae_tutorial.metrics import delong
+
+WITHOUT_1 = ScenarioSpec("digits", "1")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cells")
+    cells = [CellSpec(WITHOUT_1, name, seed, 2) for seed in (0, 1) for name in ("memae", "lamae")]
+    cells.append(replace(cells[1], parameters=(("slots_per_class", 1),)))
+    whole = ScenarioSpec("digits", ood=("constant", "noise"), protocol="test-only")
+    cells.append(CellSpec(whole, "autoencoder", 0, 2))
+    assert run_grid(cells, folder, device="cpu").failed == []
+    return folder
+
+
+def test_tests_are_delongs_on_the_kept_scores(folder: Path) -> None:
+    records = read_records(record_files([folder]))
+    table = {table.title: table for table in tables.report_tables(records)}[
+        "The best of each OoD set against the others"
+    ]
+    rows = {row.detector: row for row in aggregate(records) if row.ood == "digits-1"}
+    best = max(rows.values(), key=lambda row: row.mean["auroc"])
+    other = next(row for row in rows.values() if row.n == 2 and row is not best)
+    (line,) = [line for line in table.lines if line[:4] == ["digits", "digits-1", best.detector, other.detector]]
+    tests = []
+    for one in best.results:
+        for two in other.results:
+            if one.seed == two.seed:
+                scores = []
+                for result in (one, two):
+                    with np.load(records[result].with_suffix(".npz")) as arrays:
+                        scores += [arrays[f"{result.detector}/{name}"] for name in ("id", "digits-1")]
+                tests.append(delong(*scores))
+    difference = 100 * np.mean([test.difference for test in tests])
+    p = max(test.p for test in tests)
+    assert line[4:] == [str(len(tests)), f"{difference:.1f}", "< 0.001" if p < 0.001 else f"{p:.3f}"]
+    assert "not tested" not in tables.as_markdown(tables.report_tables(records))
+
+
+def test_without_scores_the_tests_are_left_out(folder: Path, tmp_path: Path) -> None:
+    for file in folder.glob("*.json"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (table,) = tables.report_tables(read_records(record_files([tmp_path])))
+    assert table.title == "Ours beside the papers'"
+    assert f"{len(table.lines)} rows are not tested: their scores (.npz) were not kept" in table.note
+
+
+def test_seeds_without_scores_are_left_out_of_the_tests(folder: Path, tmp_path: Path) -> None:
+    for file in (*folder.glob("*-memae-seed*"), *folder.glob("*-lamae-seed1*")):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    next(tmp_path.glob("*-memae-seed0*.npz")).unlink()
+    records = read_records(record_files([tmp_path]))
+    main, *_, tests = tables.report_tables(records)
+    against = [line for line in tests.lines if "MemAE" in line]
+    assert against
+    assert {line[4] for line in against} == {"1"}
+    assert "not tested" not in main.note
+
+
+def test_scores_of_other_images_are_not_compared(folder: Path, tmp_path: Path) -> None:
+    for file in (*folder.glob("*-memae-seed0*"), *folder.glob("*-lamae-seed0*")):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    path = next(tmp_path.glob("*-memae-seed0*.npz"))
+    with np.load(path) as saved:
+        arrays = dict(saved)
+    arrays["entropy/id"] = arrays["entropy/id"][::-1]
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match="were not scored on the same images"):
+        tables.report_tables(read_records(record_files([tmp_path])))
+
+
+def test_correlation_is_over_all_images_with_the_mean_error(folder: Path) -> None:
+    records = read_records(record_files([folder]))
+    ((seed, of_set),) = tables.correlations(records).items()
+    epochs, values = of_set["digits"]
+    path = next(folder.glob("*autoencoder*.npz"))
+    with np.load(path) as arrays:
+        np.testing.assert_array_equal(values, [arrays["entropy/id"], arrays["AE/id"] / 64, arrays["AE/id"]])
+    assert (seed, epochs) == (0, 2)
+    expected = f"{np.corrcoef(*values[:2])[0, 1]:.4f}"
+    table = tables.report_tables(records)[-1]
+    assert table.lines == [["digits", "2", "1", expected, expected, "-"]]
+
+
+def test_correlation_joins_sets_of_different_epochs(tmp_path: Path) -> None:
+    together = []
+    for name, epochs in (("mnist", 20), ("mnist", 3), ("cifar10", 4)):
+        entropy, error = np.random.default_rng(epochs).random((2, 30))
+        cell = {"detector": "autoencoder", "epochs": epochs, "seed": 0}
+        cell["scenario"] = {"id": name, "held_out": None, "protocol": "test-only"}
+        path = tmp_path / f"{name}{epochs}.json"
+        shape = [1, 2, 2] if name == "mnist" else [3, 2, 2]
+        path.write_text(json.dumps([{"cell": cell, "image_shape": shape, "results": []}]))
+        np.savez(path.with_suffix(".npz"), **{"AE/id": error, "entropy/id": entropy})
+        if epochs > 3:
+            together.append([entropy, error / np.prod(shape), error])
+    records = {path: path for path in tmp_path.glob("*.json")}
+    table = tables._correlation_table(records)
+    mean, total = np.corrcoef(np.concatenate(together, axis=1))[0, 1:]
+    assert table.lines == [["cifar10, mnist", "4, 20", "1", f"{mean:.4f}", f"{total:.4f}", "0.7952"]]
+
+
+def test_csv_has_the_numbers_in_full(folder: Path) -> None:
+    rows = aggregate(read_records(record_files([folder])))
+    lines = list(csv.DictReader(io.StringIO(tables.as_csv(rows))))
+    assert len(lines) == len(rows)
+    for line, row in zip(lines, rows, strict=True):
+        assert float(line["auroc_mean"]) == row.mean["auroc"] and line["kind"] == row.kind
+        assert line["auroc_std"] == ("" if row.n == 1 else str(row.std["auroc"]))
+
+
+def test_latex_and_markdown() -> None:
+    table = tables.Table("Title", "Note.", ["OoD", "AUROC"], [["fashion_mnist", "50.0 ± 1.0"]])
+    assert tables.as_markdown([table]).startswith("## Title\n\nNote.\n\n| OoD           | AUROC      |\n")
+    assert r"fashion\_mnist & 50.0 $\pm$ 1.0 \\" in tables.as_latex([table])
+
+
+def test_figures(folder: Path) -> None:
+    drawn = page.figures(read_records(record_files([folder])))
+    assert list(drawn) == [
+        "auroc-digits",
+        "reconstructions-digits-1",
+        "densities-digits-1",
+        "memory-size",
+        "entropy-error",
+    ]
+    assert len(drawn["reconstructions-digits-1"].axes) == 6 * 8
+    (sizes,) = drawn["memory-size"].axes
+    assert [text.get_text() for text in sizes.get_xticklabels()] == ["1", "10"]
+
+
+def test_the_page_needs_nothing_else(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "report" / "page.html"
+    assert main(["report", str(folder), "--format", "html", "--out", str(out)]) == 0
+    assert "10 figures" in capsys.readouterr().out
+    text = out.read_text()
+    assert text.count('src="data:image/svg+xml;base64,') == 5 == text.count("<img")
+    assert not re.search(r'(src|href)="(?!data:)|url\(|@import', text)
+    assert "<td>LAMAE+ [slots_per_class=1]</td>" in text
+    kinds = sorted(path.suffix for path in out.parent.iterdir())
+    assert kinds == [".html"] + [".png"] * 5 + [".svg"] * 5
+
+
+def test_report_of_folders_files_and_failures(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "digits.failed").write_text("{}")
+    path = next(folder.glob("*-lamae-seed1*.json"))
+    (tmp_path / path.name).write_bytes(path.read_bytes())
+    assert main(["report", str(tmp_path), str(path)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.split("##")[1].count("| digits-1 | LAMAE+ ") == 1  # the same record twice counts once
+    assert "left out, as it failed" in printed.err
+    assert main(["report", str(tmp_path / "nowhere")]) == 2
+    assert "no records (.json) there" in capsys.readouterr().err
+    path = tmp_path / "notes.json"
+    path.write_text(json.dumps({"a": 1}))
+    assert main(["report", str(tmp_path)]) == 2
+    assert "notes.json: not the results of a run" in capsys.readouterr().err
