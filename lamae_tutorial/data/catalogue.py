@@ -81,7 +81,7 @@ def load_images(
     if synthetic:
         raise ValueError(f"{', '.join(synthetic)}: only {' and '.join(SYNTHETIC)} take further arguments, not {name}")
     if name == "digits":
-        return _image_set("digits", read_digits(split), _DIGITS)
+        return _image_set("digits", read_digits(split), _DIGITS, known=True)
     if name in DATA_SETS:
         return _load_named(str(name), split, data_root(root), download)
     if path.suffix != ".npz" and not path.is_dir():
@@ -101,7 +101,10 @@ def data_root(root: str | os.PathLike[str] | None = None) -> Path:
 
 @dataclass(frozen=True)
 class DataSet:
-    """What is known of a named set before any file is read; the counts are those of the published set."""
+    """What is known of a named set before any file is read; the counts are those of the published set.
+
+    Results are kept with some of the images, but not of a set that may not be passed on.
+    """
 
     shape: ImageShape
     train: int
@@ -110,6 +113,7 @@ class DataSet:
     folders: tuple[tuple[str, Callable[[Path, str], Arrays]], ...]
     torchvision: str | None
     hint: str = ""
+    may_be_passed_on: bool = True
 
 
 _DIGITS = tuple("0123456789")
@@ -124,7 +128,7 @@ DATA_SETS = {
         (1, 28, 28), 60_000, 10_000, _FASHION, (("FashionMNIST/raw", read_idx_folder),), "FashionMNIST"
     ),
     "cifar10": DataSet((3, 32, 32), 50_000, 10_000, _CIFAR10, (("cifar-10-batches-py", read_cifar10),), "CIFAR10"),
-    "celeba": DataSet((3, 32, 32), 162_770, 19_962, (), (("celeba", read_celeba),), "CelebA"),
+    "celeba": DataSet((3, 32, 32), 162_770, 19_962, (), (("celeba", read_celeba),), "CelebA", may_be_passed_on=False),
     "notmnist": DataSet(
         (1, 28, 28),
         0,
@@ -159,7 +163,7 @@ def _load_named(name: str, split: str, root: Path, download: bool) -> ImageSet:
     missing = []
     for place, read in zip(places(name, root), readers, strict=True):
         try:
-            return _image_set(name, read(place, split), spec.classes)
+            return _image_set(name, read(place, split), spec.classes, known=True)
         except FileNotFoundError as error:
             missing.append(str(error.filename))
     if download and spec.torchvision:
@@ -177,7 +181,7 @@ def _load_named(name: str, split: str, root: Path, download: bool) -> ImageSet:
     )
 
 
-def _image_set(name: str, arrays: Arrays, classes: tuple[str, ...] = ()) -> ImageSet:
+def _image_set(name: str, arrays: Arrays, classes: tuple[str, ...] = (), known: bool = False) -> ImageSet:
     images, labels = arrays
     if labels is None:
         classes = ()
@@ -187,4 +191,5 @@ def _image_set(name: str, arrays: Arrays, classes: tuple[str, ...] = ()) -> Imag
     elif labels.min() < 0 or labels.max() >= len(classes):
         raise ValueError(f"{name}: labels must lie in 0..{len(classes) - 1}; got {labels.min()}..{labels.max()}")
     tensor = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-    return ImageSet(name, tensor, None if labels is None else torch.from_numpy(labels.astype(np.int64)), classes)
+    targets = None if labels is None else torch.from_numpy(labels.astype(np.int64))
+    return ImageSet(name, tensor, targets, classes, known=known)

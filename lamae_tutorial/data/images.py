@@ -3,7 +3,9 @@
 Images at rest are uint8 (N, C, H, W) with 0 black and 255 full intensity.
 """
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,12 +34,16 @@ class ImageSet:
         Indices into `classes`.
     classes : tuple of str
         Names of the classes; empty where there are no labels.
+    known : bool
+        Whether this is a set of the catalogue, or a part of one. A paper's number stands only beside results of known
+        sets: a file of one's own may be called `mnist.npz`.
     """
 
     name: str
     images: Tensor
     labels: Tensor | None = None
     classes: tuple[str, ...] = ()
+    known: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -66,11 +72,20 @@ class ImageSet:
         channels, height, width = self.images.shape[1:]
         return channels, height, width
 
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the shape, the pixels and the labels, in hexadecimal."""
+        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        digest.update(self.images.contiguous().numpy().data)
+        if self.labels is not None:
+            digest.update(self.labels.contiguous().numpy().data)
+        return digest.hexdigest()
+
     def subset(self, which: Tensor | NDArray[Any]) -> "ImageSet":
         """The images at these indices (or under this boolean mask), with their labels."""
         which = torch.as_tensor(which)
         labels = None if self.labels is None else self.labels[which]
-        return ImageSet(self.name, self.images[which], labels, self.classes)
+        return replace(self, images=self.images[which], labels=labels)
 
 
 def check_images(images: Images, image_shape: ImageShape | None = None) -> Tensor:

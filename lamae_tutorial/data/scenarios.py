@@ -6,7 +6,7 @@ the test images, and all test sets are cut to the same number. "test-only" takes
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import torch
@@ -34,6 +34,9 @@ class Scenario:
         In-distribution images. No OoD image is among them.
     ood : dict of str to ImageSet
         The OoD test sets by name.
+    data : dict of str to str
+        Hash of each set that the images come from, before it was divided or brought to another shape: "mnist train" and
+        "mnist test", "celeba". Sets that are drawn have none.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Scenario:
     validation: ImageSet
     test: ImageSet
     ood: dict[str, ImageSet]
+    data: dict[str, str] = field(default_factory=dict)
 
     @property
     def image_shape(self) -> ImageShape:
@@ -109,9 +113,10 @@ def leave_one_class_out(
         f"{train.name} without {train.classes[held_out]}",
         _without(train, held_out),
         _without(test, held_out),
-        {ood_name: ImageSet(ood_name, ood_images)},
+        {ood_name: ImageSet(ood_name, ood_images, known=train.known and test.known)},
         protocol,
         random_state,
+        _hashes(train, test),
     )
 
 
@@ -168,9 +173,10 @@ def cross_dataset(
     ood = {part.name: part for part in [*loaded, *drawn]}
     if len(ood) < len(ood_names) or train.name in ood:
         raise ValueError(f"the sets of a scenario must have different names; got {train.name} and {list(ood_names)}")
+    hashes = _hashes(train, test, loaded)
     train, test = (_with_shape(part, image_shape) for part in (train, test))
     ood = {name: _with_shape(part, image_shape) for name, part in ood.items()}
-    return _scenario(train.name, train, test, ood, protocol, random_state)
+    return _scenario(train.name, train, test, ood, protocol, random_state, hashes)
 
 
 def _check_protocol(protocol: str) -> None:
@@ -208,12 +214,23 @@ def _cut(images: ImageSet, n: int, random_state: int) -> ImageSet:
     return images.subset(torch.randperm(len(images), generator=generator)[:n].sort().values)
 
 
+def _hashes(train: ImageSet, test: ImageSet, ood: Sequence[ImageSet] = ()) -> dict[str, str]:
+    named = {f"{train.name} train": train, f"{test.name} test": test, **{part.name: part for part in ood}}
+    return {name: part.sha256 for name, part in named.items()}
+
+
 def _scenario(
-    name: str, train: ImageSet, test: ImageSet, ood: dict[str, ImageSet], protocol: Protocol, random_state: int
+    name: str,
+    train: ImageSet,
+    test: ImageSet,
+    ood: dict[str, ImageSet],
+    protocol: Protocol,
+    random_state: int,
+    hashes: dict[str, str],
 ) -> Scenario:
     rest, validation = stratified_split(train.labels, len(train), VALIDATION_SHARE, random_state)
     if protocol == "balanced":
         n = min(len(part) for part in [test, *ood.values()])
         test = _cut(test, n, random_state)
         ood = {ood_name: _cut(part, n, random_state) for ood_name, part in ood.items()}
-    return Scenario(name, train.subset(rest), train.subset(validation), test, ood)
+    return Scenario(name, train.subset(rest), train.subset(validation), test, ood, hashes)

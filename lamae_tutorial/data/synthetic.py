@@ -39,7 +39,7 @@ def constant_images(
     rng = np.random.default_rng([random_state, SPLITS.index(split)])
     channels = image_shape[0]
     values = rng.integers(0, 256, (n, channels if colour else 1, 1, 1), dtype=np.uint8)
-    return ImageSet("constant", torch.from_numpy(values).expand(n, *image_shape).contiguous())
+    return ImageSet("constant", torch.from_numpy(values).expand(n, *image_shape).contiguous(), known=True)
 
 
 def noise_images(
@@ -53,7 +53,8 @@ def noise_images(
     Parameters and result are those of :func:`constant_images`.
     """
     rng = np.random.default_rng([random_state, SPLITS.index(split)])
-    return ImageSet("noise", torch.from_numpy(rng.integers(0, 256, (n, *image_shape), dtype=np.uint8)))
+    images = torch.from_numpy(rng.integers(0, 256, (n, *image_shape), dtype=np.uint8))
+    return ImageSet("noise", images, known=True)
 
 
 SYNTHETIC: dict[str, Callable[..., ImageSet]] = {"constant": constant_images, "noise": noise_images}

@@ -1,5 +1,6 @@
 """Who is in which set: nothing out-of-distribution in training, numbers, shapes and labels as promised."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -132,3 +133,35 @@ def test_real_mnist_numbers(mnist_test: ImageSet) -> None:
     scenario = leave_one_class_out("mnist", 1)
     assert len(scenario.ood["mnist-1"]) == len(scenario.test) == 6742 + 1135
     assert len(scenario.train) + len(scenario.validation) == 60_000 - 6742
+
+
+def test_sets_of_the_catalogue_are_known_and_so_are_their_parts(tmp_path: Path) -> None:
+    scenario = leave_one_class_out("digits", 1)
+    parts = [scenario.train, scenario.validation, scenario.test, *scenario.ood.values()]
+    assert all(part.known for part in parts)
+    rng = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "mnist.npz", x_train=rng.integers(0, 256, (50, 8, 8), dtype=np.uint8), y_train=np.arange(50) % 5
+    )
+    own = leave_one_class_out(tmp_path / "mnist.npz", 1)
+    assert own.name == "mnist without 1"
+    assert not any(part.known for part in (own.train, own.validation, own.test, *own.ood.values()))
+    mixed = cross_dataset("digits", ["noise", tmp_path / "mnist.npz"])
+    assert mixed.train.known and [part.known for part in mixed.ood.values()] == [False, True]
+
+
+def test_hashes_are_of_the_sets_before_they_are_divided(tmp_path: Path) -> None:
+    train, test = load_images("digits", "train"), load_images("digits", "test")
+    expected = {"digits train": train.sha256, "digits test": test.sha256}
+    assert leave_one_class_out("digits", 1, random_state=3).data == expected
+    other = ImageSet("other", train.images[:20])
+    assert cross_dataset("digits", ["noise", other], random_state=2).data == {**expected, "other": other.sha256}
+    assert train.labels is not None
+    changed = [
+        replace(train, images=train.images.flip(0)),
+        replace(train, labels=train.labels.flip(0)),
+        replace(train, images=train.images.reshape(-1, 1, 4, 16)),
+        replace(train, labels=None),
+    ]
+    assert len({train.sha256, *(part.sha256 for part in changed)}) == 5
+    assert replace(train, name="renamed").sha256 == train.sha256
