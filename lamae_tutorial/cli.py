@@ -2,11 +2,13 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from lamae_tutorial import __version__
-from lamae_tutorial.benchmark.experiments import EXPERIMENTS, ScenarioSpec, experiment_cells
+from lamae_tutorial.benchmark.experiments import EXPERIMENTS, CellSpec, ScenarioSpec, experiment_cells
 from lamae_tutorial.benchmark.profiles import PROFILES
 
 _DEFAULT_DETECTORS = "autoencoder,lamae"
@@ -75,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     benchmark.add_argument("--seeds", type=_positive, help="number of repeats (default: the profile's)")
     benchmark.add_argument("--epochs", type=_positive, help="at most (default: the profile's)")
-    benchmark.add_argument("--detectors", type=_names, metavar="NAME,...", help="only these (default: all it has)")
+    benchmark.add_argument("--detectors", type=_names, metavar="NAME,...", help="these (default: those of the paper)")
     benchmark.add_argument("--out", type=Path, metavar="DIR", help="(default: runs/benchmark-PROFILE)")
     benchmark.add_argument("--retry-failed", action="store_true", help="run the cells again that failed")
     cluster = benchmark.add_mutually_exclusive_group()
@@ -87,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     benchmark.set_defaults(command=_benchmark)
 
     report = commands.add_parser("report", help="tables and figures of results, ours beside the papers'")
-    report.add_argument("paths", nargs="+", type=Path, metavar="DIR", help="of lamae benchmark; or single record files")
+    report.add_argument(
+        "paths", nargs="+", type=Path, metavar="DIR", help="of lamae benchmark or lamae run; or single record files"
+    )
     report.add_argument("--format", choices=["markdown", "csv", "latex", "html"], default="markdown")
     report.add_argument("--out", type=Path, metavar="FILE", help="write it, and the figures beside it as PNG and SVG")
     report.set_defaults(command=_report)
@@ -171,7 +175,12 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     _add_device(parser)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="new folder for results.json, scores.npz, figure.png")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder for the results; started again, the command runs what is missing there",
+    )
 
 
 def _names(text: str) -> list[str]:
@@ -187,48 +196,67 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _run(options: argparse.Namespace) -> None:
-    from lamae_tutorial import plots
-    from lamae_tutorial.benchmark import cells as benchmark
-    from lamae_tutorial.benchmark import grid
-    from lamae_tutorial.benchmark import records as report
+def _run(options: argparse.Namespace) -> int:
+    from lamae_tutorial.benchmark import cells as one_cell
+    from lamae_tutorial.benchmark import figures, grid, tables
+    from lamae_tutorial.benchmark.records import read_records, write_file
+    from lamae_tutorial.plots import to_png
     from lamae_tutorial.training.loop import resolve_device
 
-    for name in options.detectors:
-        benchmark.new_detector(name, options.id)  # an unknown one ends here
-    resolve_device(options.device)
-    if options.out is not None:
-        benchmark.check_new_folder(options.out)
     scenario = ScenarioSpec(options.id, options.held_out, tuple(options.ood or ()), options.protocol)
-    cells = []
-    for cell in benchmark.run_cells(
-        lambda seed: grid.load_scenario(scenario, seed, options.data),
-        options.detectors,
-        range(options.seeds),
-        epochs=options.epochs,
-        device=options.device,
-    ):
-        cells.append(cell)
-        print(benchmark.cell_line(cell.results), file=sys.stderr, flush=True)
-    print(report.results_table([result for cell in cells for result in cell.results]))
-    accuracy = report.accuracy_line(cells)
-    if accuracy:
-        print(f"\nAccuracy on ID test images: {accuracy}")
-    if options.out is not None:
-        figure = plots.run_figure([cell for cell in cells if cell.seed == 0])
-        benchmark.write_run(options.out, cells, plots.to_png(figure))
-        print(f"\nWritten: {options.out}/results.json, scores.npz, figure.png")
+    cells = [
+        CellSpec(scenario, name, seed, options.epochs) for seed in range(options.seeds) for name in options.detectors
+    ]
+    key_of = {cell: one_cell.cell_key(cell) for cell in cells}  # an unknown detector ends here
+    resolve_device(options.device)
+    one_cell.kept_scenario(scenario, 0, options.data)  # and so does a class or a set that is not there
+    with _folder(options.out) as folder:
+        done = grid.run_grid(cells, folder, root=options.data, device=options.device, retry_failed=True)
+        if done.finished:
+            print(tables.results_table(read_records(done.finished)))
+            accuracy = tables.accuracy_line(done.finished)
+            if accuracy:
+                print(f"\nAccuracy on ID test images: {accuracy}")
+        if options.out is not None and done.finished:
+            of_seed_0 = [folder / f"{key}.json" for cell, key in key_of.items() if cell.seed == 0]
+            drawn = [file for file in done.finished if file in of_seed_0]
+            if drawn:
+                write_file(folder / "figure.png", to_png(figures.run_figure(drawn)))
+            print(f"\nWritten: {folder}: {len(done.finished)} cells (.json, .npz), figure.png")
+    return _tell_failed(done.failed, "run the command again to retry")
+
+
+@contextmanager
+def _folder(given: Path | None) -> Iterator[Path]:
+    """The folder that was given, or one that is there only as long as it is needed."""
+    if given is not None:
+        yield given
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def _tell_failed(failed: Sequence[Path], advice: str) -> int:
+    """Name the cells that failed on stderr; the exit code."""
+    if failed:
+        print(f"{len(failed)} cells failed ({advice}):", file=sys.stderr)
+        for path in failed:
+            print(f"  {path}", file=sys.stderr)
+    return int(bool(failed))
 
 
 def _benchmark(options: argparse.Namespace) -> int:
-    from lamae_tutorial.benchmark import grid, page, tables
-    from lamae_tutorial.benchmark import records as report
+    from lamae_tutorial.benchmark import figures, grid, tables
+    from lamae_tutorial.benchmark.cells import cell_key
+    from lamae_tutorial.benchmark.records import read_records
     from lamae_tutorial.training.loop import resolve_device
 
     profile = PROFILES[options.profile]
     cells = experiment_cells(
         options.experiment, profile, seeds=options.seeds, epochs=options.epochs, detectors=options.detectors
     )
+    for cell in cells:
+        cell_key(cell)  # an unknown detector ends here, before a cluster is started
     if options.scheduler is None:
         resolve_device(options.device)
     out = options.out or Path("runs") / f"benchmark-{options.profile}"
@@ -243,36 +271,32 @@ def _benchmark(options: argparse.Namespace) -> int:
             client=client,
         )
     if done.finished:
-        records = report.read_records(done.finished)
+        records = read_records(done.finished)
         print(tables.as_markdown(tables.report_tables(records)))
-        figures = page.save_figures(page.figures(records), out / options.experiment)
-        print(f"\n{len(figures)} figures in {out / options.experiment}")
+        files = figures.save_figures(figures.figures(records), out / options.experiment)
+        print(f"\n{len(files)} figures in {out / options.experiment}")
     print(f"\n{len(done.finished)} of {len(cells)} cells finished, in {out}")
-    if done.failed:
-        print(f"{len(done.failed)} cells failed (--retry-failed runs them again):", file=sys.stderr)
-        for path in done.failed:
-            print(f"  {path}", file=sys.stderr)
-    return int(bool(done.failed))
+    return _tell_failed(done.failed, "--retry-failed runs them again")
 
 
 def _report(options: argparse.Namespace) -> None:
-    from lamae_tutorial.benchmark import page, tables
-    from lamae_tutorial.benchmark import records as report
+    from lamae_tutorial.benchmark import figures, page, tables
+    from lamae_tutorial.benchmark.records import read_records, record_files
 
-    records = report.read_records(report.record_files(options.paths))
-    figures = page.figures(records) if options.out is not None or options.format == "html" else {}
+    records = read_records(record_files(options.paths))
+    drawn = figures.figures(records) if options.out is not None or options.format == "html" else {}
     if options.format == "csv":
-        text = tables.as_csv(report.aggregate(records))
+        text = tables.as_csv(tables.aggregate(records))
     else:
         shown = tables.report_tables(records)
         write = {"markdown": tables.as_markdown, "latex": tables.as_latex}
-        text = page.as_html(_TITLE, shown, figures) if options.format == "html" else write[options.format](shown)
+        text = page.as_html(_TITLE, shown, drawn) if options.format == "html" else write[options.format](shown)
     if options.out is None:
         print(text)
     else:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(text, encoding="utf-8")
-        files = page.save_figures(figures, options.out.parent, prefix=f"{options.out.stem}-")
+        files = figures.save_figures(drawn, options.out.parent, prefix=f"{options.out.stem}-")
         print(f"Written: {options.out} and {len(files)} figures beside it")
     failed = [file for path in options.paths for file in sorted(path.glob("*.failed"))]
     for file in failed:
@@ -280,12 +304,12 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _fit(options: argparse.Namespace) -> None:
-    from lamae_tutorial.benchmark import cells as benchmark
+    from lamae_tutorial.benchmark.settings import new_detector
     from lamae_tutorial.data import catalogue as datasets
     from lamae_tutorial.data.images import stratified_split
     from lamae_tutorial.detectors.storage import check_target
 
-    detector = benchmark.new_detector(
+    detector = new_detector(
         options.detector, options.data, epochs=options.epochs, random_state=options.seed, device=options.device
     )
     check_target(options.out)
@@ -350,7 +374,7 @@ def _book_run(options: argparse.Namespace) -> int:
 
 
 def _datasets(options: argparse.Namespace) -> None:
-    from lamae_tutorial.benchmark import records as report
+    from lamae_tutorial.benchmark.tables import text_table
     from lamae_tutorial.data import catalogue as datasets
     from lamae_tutorial.data.readers import npz_count
     from lamae_tutorial.data.synthetic import SYNTHETIC
@@ -367,7 +391,7 @@ def _datasets(options: argparse.Namespace) -> None:
         rows.append([name, " x ".join(map(str, spec.shape)), " + ".join(map(str, counts)), place])
     rows += [[name, "any", "any", "made when asked for"] for name in SYNTHETIC]
     print(f"Data folder: {root}\n")
-    print(report.text_table(["name", "shape", "train + test", "where, or how to get it"], rows))
+    print(text_table(["name", "shape", "train + test", "where, or how to get it"], rows))
 
 
 if __name__ == "__main__":

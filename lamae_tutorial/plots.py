@@ -10,9 +10,9 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lamae_tutorial.benchmark.cells import Cell
-from lamae_tutorial.benchmark.records import Row
-from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
+Images = Tensor | NDArray[np.generic]  # (N, C, H, W), uint8 or float in [0, 1]
+Scores = tuple[NDArray[np.float64], Mapping[str, NDArray[np.float64]]]  # of ID images, and of each OoD set
+MeanStd = tuple[float, float]  # the deviation may be not-a-number
 
 ID_COLOUR, OOD_COLOUR = "#0072B2", "#D55E00"
 OKABE_ITO = (ID_COLOUR, OOD_COLOUR, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
@@ -29,8 +29,8 @@ def show_image(axes: Axes, image: Tensor | NDArray[np.generic], title: str = "")
     axes.set_title(title, fontsize="small")
 
 
-def image_grid(figure: Figure | SubFigure, rows: Mapping[str, Tensor], columns: Sequence[str] = ()) -> None:
-    """Draw a row of images for each entry, its name at the left: uint8 or float tensors (N, C, H, W).
+def image_grid(figure: Figure | SubFigure, rows: Mapping[str, Images], columns: Sequence[str] = ()) -> None:
+    """Draw a row of images for each entry, its name at the left: uint8 or float (N, C, H, W).
 
     `columns` are written over the first row.
     """
@@ -79,69 +79,60 @@ def score_densities(axes: Axes, id_scores: NDArray[np.float64], ood: Mapping[str
     axes.legend()
 
 
-def run_figure(cells: Sequence[Cell], images_a_set: int = 8) -> Figure:
-    """Reconstructions by each detector and the densities of each score, for cells of one scenario and one seed."""
-    scenario = cells[0].scenario
-    rebuilding = [cell.detector for cell in cells if isinstance(cell.detector, ReconstructionDetector)]
-    samples = {"ID": scenario.test.images, **{name: part.images for name, part in scenario.ood.items()}}
-    rows: dict[str, Tensor] = {}
-    for name, images in samples.items():
-        some = images[np.linspace(0, len(images) - 1, min(images_a_set, len(images))).astype(int)]
-        rows[name] = some
-        for detector in rebuilding:
-            rows[f"{name}: {detector.title}"] = detector.reconstruct(some)
-    scores = {title: of_set for cell in cells for title, of_set in cell.scores.items()}
+def run_figure(images: Mapping[str, Images], scores: Mapping[str, Scores]) -> Figure:
+    """A row for each entry of images, if there are any, and below them the densities of each score, by title."""
     columns = 2
     density_rows = -(-len(scores) // columns)
-    heights = [0.7 * len(rows), 2.6 * density_rows]
+    heights = [0.7 * len(images) or 0.1, 2.6 * density_rows]
     figure = Figure(figsize=(9, sum(heights)), facecolor="white")
     upper, lower = figure.subfigures(2, 1, height_ratios=heights)
-    image_grid(upper, rows)
+    if images:
+        image_grid(upper, images)
     grid = lower.subplots(density_rows, columns, squeeze=False).flatten()
     for axes in grid[len(scores) :]:
         axes.set_axis_off()
-    for axes, (title, of_set) in zip(grid, scores.items(), strict=False):
-        score_densities(axes, of_set["id"], {name: values for name, values in of_set.items() if name != "id"})
+    for axes, (title, (inside, ood)) in zip(grid, scores.items(), strict=False):
+        score_densities(axes, inside, ood)
         axes.set_title(title)
     lower.subplots_adjust(left=0.08, right=0.98, bottom=0.12 / density_rows + 0.04, top=0.93, hspace=0.5, wspace=0.2)
     return figure
 
 
-def auroc_figure(rows: Sequence[Row]) -> Figure:
-    """AUROC of each detector on each OoD set, with its deviation: filled ours, hollow the paper's."""
-    titles = list(dict.fromkeys(row.detector for row in rows))
-    sets = list(dict.fromkeys(row.ood for row in rows))
+def auroc_figure(points: Sequence[tuple[str, str, MeanStd, MeanStd | None]]) -> Figure:
+    """AUROC of each detector on each OoD set with its deviation: filled ours, hollow the paper's.
+
+    Each point is an OoD set, a title, our mean and deviation, and the paper's or None, all in [0, 1].
+    """
+    titles = list(dict.fromkeys(title for _, title, _, _ in points))
+    sets = list(dict.fromkeys(ood for ood, _, _, _ in points))
     figure = Figure(figsize=(9, 1.2 + 0.28 * len(titles) * len(sets)), facecolor="white", layout="constrained")
     axes = figure.subplots()
-    for row in rows:
-        colour = OKABE_ITO[titles.index(row.detector) % len(OKABE_ITO)]
-        height = sets.index(row.ood) * (len(titles) + 1) + titles.index(row.detector)
+    labels = {}
+    for ood, title, (mean, deviation), paper in points:
+        colour = OKABE_ITO[titles.index(title) % len(OKABE_ITO)]
+        height = sets.index(ood) * (len(titles) + 1) + titles.index(title)
+        labels[height] = f"{ood}  {title}"
         style: dict[str, Any] = {"fmt": "o", "color": colour, "capsize": 3}
-        axes.errorbar(100 * row.mean["auroc"], height, xerr=100 * np.nan_to_num(row.std["auroc"]), **style)
-        if row.paper is not None:
-            deviation = 100 * np.nan_to_num(row.paper.auroc_std)
-            axes.errorbar(100 * row.paper.auroc_mean, height + 0.3, xerr=deviation, mfc="white", alpha=0.6, **style)
-    heights = {
-        sets.index(row.ood) * (len(titles) + 1) + titles.index(row.detector): f"{row.ood}  {row.detector}"
-        for row in rows
-    }
-    axes.set_yticks(list(heights), list(heights.values()), fontsize="small")
+        axes.errorbar(100 * mean, height, xerr=100 * np.nan_to_num(deviation), **style)
+        if paper is not None:
+            axes.errorbar(
+                100 * paper[0], height + 0.3, xerr=100 * np.nan_to_num(paper[1]), mfc="white", alpha=0.6, **style
+            )
+    axes.set_yticks(list(labels), list(labels.values()), fontsize="small")
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
     axes.set(xlabel="AUROC (%): filled ours, hollow the paper's")
     return figure
 
 
-def reconstructions_figure(rows: Mapping[str, Tensor]) -> Figure:
+def reconstructions_figure(rows: Mapping[str, Images]) -> Figure:
     """Images and their reconstructions, a row each (LAMAE paper, Fig. 3)."""
     figure = Figure(figsize=(9, 0.8 * len(rows)), facecolor="white")
     image_grid(figure, rows)
     return figure
 
 
-def densities_figure(
-    scores: Mapping[str, tuple[NDArray[np.float64], Mapping[str, NDArray[np.float64]]]],
-) -> Figure:
+def densities_figure(scores: Mapping[str, Scores]) -> Figure:
     """The densities of each detector's ID and OoD scores side by side (LAMAE paper, Fig. 4)."""
     figure = Figure(figsize=(9, 3.2), facecolor="white", layout="constrained")
     panels = figure.subplots(1, len(scores), squeeze=False)[0]
@@ -151,7 +142,7 @@ def densities_figure(
     return figure
 
 
-def memory_figure(curves: Mapping[str, Mapping[int, tuple[float, float]]]) -> Figure:
+def memory_figure(curves: Mapping[str, Mapping[int, MeanStd]]) -> Figure:
     """AUROC (mean, deviation) by memory slots per class (LAMAE paper, Fig. 5)."""
     figure = Figure(figsize=(6, 3.4), facecolor="white", layout="constrained")
     axes = figure.subplots()

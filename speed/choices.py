@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from lamae_tutorial import DETECTORS, cross_dataset, leave_one_class_out
-from lamae_tutorial.benchmark.cells import cell_record, evaluate
-from lamae_tutorial.benchmark.profiles import SETTINGS
+from lamae_tutorial import cross_dataset, leave_one_class_out
+from lamae_tutorial.benchmark.cells import run_cell
+from lamae_tutorial.benchmark.records import cell_record
+from lamae_tutorial.benchmark.settings import new_detector
 
 Change = Callable[[nn.Module], None]
 
@@ -84,17 +85,16 @@ def main() -> None:
                 scenario = cross_dataset("cifar10", others, random_state=seed, root=options.data)
             else:
                 scenario = leave_one_class_out("mnist", options.held_out, random_state=seed, root=options.data)
-            settings = {**SETTINGS.get(scenario.train.name, {}).get(name_of_detector, {}), **settings}
-            detector = DETECTORS[name_of_detector](epochs=options.epochs, random_state=seed, **settings)
+            run = {"epochs": options.epochs, "random_state": seed}
+            detector = new_detector(name_of_detector, scenario.train.name, **run, **settings)
             if change is not None:
                 detector.build_network = changed(detector.build_network, change)
-            detector.fit(scenario.train.images, scenario.train.labels, scenario.validation)
-            cell = evaluate(detector, scenario, seed)
+            cell = run_cell(scenario, detector, seed)
             records.append({"choice": name, **cell_record(cell)})
             if options.out is not None:
                 options.out.write_text(json.dumps(records, indent=1) + "\n")
             for result in cell.results:
-                values.setdefault(f"{result.ood} {result.detector}", []).append(100 * result.auroc)
+                values.setdefault(f"{result.ood} {result.title}", []).append(100 * result.auroc)
             if cell.accuracy is not None:
                 values.setdefault("accuracy", []).append(100 * cell.accuracy)
         print(f"{name:30}", ", ".join(f"{title} {np.mean(all_):.1f}" for title, all_ in values.items()), flush=True)

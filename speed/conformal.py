@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from lamae_tutorial import DETECTORS, Detector, Scenario, cross_dataset, leave_one_class_out
-from lamae_tutorial.benchmark.records import text_table
+from lamae_tutorial.benchmark.tables import text_table
 from lamae_tutorial.data.images import stratified_split
 
 ALPHAS = (0.01, 0.05, 0.1)

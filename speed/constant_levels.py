@@ -11,7 +11,7 @@ import argparse
 import torch
 
 from lamae_tutorial import DETECTORS, auroc, cross_dataset
-from lamae_tutorial.benchmark.records import text_table
+from lamae_tutorial.benchmark.tables import text_table
 
 BAND = 32
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lamae_tutorial import DifferenceDetector, auroc, bring_to_shape, load_images
-from lamae_tutorial.benchmark.records import text_table
+from lamae_tutorial.benchmark.tables import text_table
 from lamae_tutorial.detectors.pseudo_outliers import MIXTURE, STRATEGIES, make_outliers
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lamae_tutorial import __version__
-from lamae_tutorial.benchmark import cells as benchmark
+from lamae_tutorial.benchmark import cells, grid
+from lamae_tutorial.benchmark.experiments import CellSpec, ScenarioSpec
 from lamae_tutorial.cli import main
 
 
@@ -39,8 +40,45 @@ def test_run_prints_the_table_and_writes_the_run(tmp_path: Path, capsys: pytest.
     ]
     assert "Accuracy on ID test images: LAMAE " in printed.out
     assert "±" in printed.out and "seed 1, LAMAE, AUROC: digits-1 " in printed.err
-    assert {record["seed"] for record in json.loads((out / "results.json").read_text())} == {0, 1}
+    records = [json.loads(path.read_text())[0] for path in out.glob("*.json")]
+    assert sorted((record["detector"], record["seed"]) for record in records) == [
+        (name, seed) for name in ("AutoEncoder", "LAMAE") for seed in (0, 1)
+    ]
+    assert len(list(out.glob("*.npz"))) == 4
     assert (out / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert f"Written: {out}: 4 cells (.json, .npz), figure.png" in printed.out
+
+
+def test_run_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = []
+
+    def train(scenario, detector, seed):
+        trained.append((detector.title, seed))
+        if trained == [("AE", 0), ("LAMAE", 0)]:
+            raise RuntimeError("out of memory")
+        return run_cell(scenario, detector, seed)
+
+    run_cell = cells.run_cell
+    monkeypatch.setattr(cells, "run_cell", train)
+    arguments = ["run", "--id", "digits", "--held-out", "1", "--epochs", "1", "--out", str(tmp_path)]
+    assert run(*arguments) == 1
+    printed = capsys.readouterr()
+    assert "| digits-1 | AE " in printed.out and "LAMAE" not in printed.out
+    assert "lamae-seed0" in printed.err and "failed: RuntimeError: out of memory" in printed.err
+    assert run(*arguments, "--seeds", "2") == 0
+    assert trained == [("AE", 0), ("LAMAE", 0), ("LAMAE", 0), ("AE", 1), ("LAMAE", 1)]
+    assert "| digits-1 | LAMAE+ " in capsys.readouterr().out
+    assert len(list(tmp_path.glob("*.json"))) == 4 and not list(tmp_path.glob("*.failed"))
+    assert run("report", str(tmp_path)) == 0
+
+
+def test_a_run_without_a_folder_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert run("run", "--id", "digits", "--held-out", "1", "--detectors", "godin", "--epochs", "1") == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_run_across_data_sets(capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,7 +109,7 @@ def test_own_npz_by_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         (["run", "--id", "digits"], "one of the arguments --held-out --ood is required"),
         (["run", "--id", "digits", "--held-out", "1", "--ood", "noise"], "not allowed with"),
         (["benchmark", "table4"], "invalid choice: 'table4'"),
-        (["benchmark", "table3", "--detectors", "godin"], "table3 has no detector godin; it has"),
+        (["benchmark", "table3", "--detectors", "lamae,lame"], "unknown detector lame; there are"),
         (["benchmark", "table3", "--workers", "2", "--scheduler", "tcp://localhost:1"], "not allowed with"),
         (["datasets", "--download", "mnits"], "unknown image set 'mnits'"),
         ([], "required: COMMAND"),
@@ -92,8 +130,8 @@ def test_benchmark_ends_with_1_when_a_cell_failed(
             raise RuntimeError("out of memory")
         return run_cell(scenario, detector, seed)
 
-    run_cell = benchmark.run_cell
-    monkeypatch.setattr("lamae_tutorial.benchmark.grid.run_cell", train)
+    run_cell = cells.run_cell
+    monkeypatch.setattr(cells, "run_cell", train)
     arguments = ["benchmark", "table3", "--profile", "smoke", "--seeds", "1", "--epochs", "1", "--out", str(tmp_path)]
     assert run(*arguments) == 1
     printed = capsys.readouterr()
@@ -114,9 +152,9 @@ def test_missing_data_and_taken_folders_end_with_2_before_training(
     assert run("run", "--id", "mnist", "--held-out", "1", "--data", str(no_data)) == 2
     assert "lamae datasets --download mnist" in capsys.readouterr().err
     (tmp_path / "taken.txt").write_text("mine")
-    assert run("run", "--id", "digits", "--held-out", "1", "--out", str(tmp_path)) == 2
+    assert run("run", "--id", "digits", "--held-out", "1", "--out", str(tmp_path / "taken.txt")) == 2
     printed = capsys.readouterr()
-    assert "is not an empty folder" in printed.err and "seed" not in printed.err
+    assert "taken.txt" in printed.err and "seed" not in printed.err
 
 
 def test_datasets_lists_what_is_there_and_how_to_get_the_rest(
@@ -135,21 +173,31 @@ def test_datasets_lists_what_is_there_and_how_to_get_the_rest(
 
 
 def test_demo_has_the_smoke_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = {}
+    seen = []
 
-    def cells(scenario_of_seed, detectors, seeds, *, epochs, **_):
-        seen.update(name=scenario_of_seed(0).name, detectors=detectors, seeds=list(seeds), epochs=epochs)
-        return iter(())
+    def run_grid(cells, folder, **_):
+        seen.extend(cells)
+        return grid.Grid([], [])
 
-    monkeypatch.setattr("lamae_tutorial.benchmark.cells.run_cells", cells)
+    monkeypatch.setattr(grid, "run_grid", run_grid)
     assert run("demo") == 0
-    assert seen == {"name": "digits without 1", "detectors": ["autoencoder", "lamae"], "seeds": [0, 1, 2], "epochs": 40}
+    assert seen == [
+        CellSpec(ScenarioSpec("digits", "1"), name, seed, 40) for seed in (0, 1, 2) for name in ("autoencoder", "lamae")
+    ]
+
+
+def test_any_detector_runs_on_an_experiments_scenarios(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["benchmark", "table3", "--profile", "smoke", "--seeds", "1", "--epochs", "1", "--out", str(tmp_path)]
+    assert run(*arguments, "--detectors", "godin") == 0
+    printed = capsys.readouterr()
+    assert "1 of 1 cells finished" in printed.out and "| GODIN" in printed.out
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["benchmark", "--help"], ["--version"]])
 def test_help_does_not_import_torch(arguments: list[str]) -> None:
     code = f"""
 import sys
+from lamae_tutorial.benchmark.experiments import CellSpec, ScenarioSpec
 from lamae_tutorial.cli import main
 try:
     main({arguments})

@@ -35,6 +35,24 @@ def test_densities_gather_outliers_in_the_last_bin() -> None:
         assert abs(np.sum(np.diff(x) * y[:-1])) > 0.99 or abs(np.trapezoid(y, x)) > 0.99
 
 
+def test_run_figure_has_a_row_for_each_entry_and_a_panel_for_each_score() -> None:
+    images = {"ID": np.zeros((3, 1, 4, 4), np.uint8), "ID: AE": torch.rand(3, 1, 4, 4)}
+    scores = {title: (np.arange(9.0), {"noise": np.arange(5.0)}) for title in ("AE", "AE+", "GODIN")}
+    figure = plots.run_figure(images, scores)
+    assert [axes.get_title() for axes in figure.axes if axes.get_legend()] == list(scores)
+    assert sum(len(axes.images) for axes in figure.axes) == 6
+    without = plots.run_figure({}, scores)  # no detector rebuilds images
+    assert sum(len(axes.images) for axes in without.axes) == 0 and len(without.axes) == 4
+
+
+def test_auroc_figure_draws_ours_and_the_papers() -> None:
+    ours = (0.9, float("nan"))
+    figure = plots.auroc_figure([("noise", "AE", ours, (0.8, 0.1)), ("own", "AE", (0.5, 0.2), None)])
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["noise  AE", "own  AE"]
+    assert [line[0].get_xdata()[0] for line in axes.containers] == [90, 80, 50]
+
+
 def test_png() -> None:
     figure = Figure(figsize=(1, 1))
     assert plots.to_png(figure).startswith(b"\x89PNG")

@@ -1,7 +1,7 @@
 """What the papers' tables and figures consist of: each is a list of cells.
 
-A cell is one scenario, one detector with its parameters, and one seed. Here they are only described; `grid.py` runs
-them. No PyTorch is imported, so that `--help` is quick.
+A cell is one scenario, one detector with its parameters, and one seed. Here they are only described; `cells.py` runs
+one, `grid.py` many. No PyTorch is imported, so that `--help` is quick.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -45,7 +45,7 @@ class CellSpec:
     ----------
     scenario : ScenarioSpec
     detector : str
-        A key of `DETECTORS`.
+        See :func:`lamae_tutorial.detectors.find_detector`.
     seed : int
         Draws the validation images and everything random in the detector.
     epochs : int
@@ -164,27 +164,24 @@ def experiment_cells(
     seeds, epochs : int, optional
         Instead of the profile's.
     detectors : sequence of str, optional
-        Only these of the experiment's detectors.
+        Only these. One that the experiment does not have is run on each of its scenarios, for each number of epochs
+        there, with its own settings.
 
     Returns
     -------
     list of CellSpec
-
-    Raises
-    ------
-    ValueError
-        A detector that the experiment does not have.
     """
     plan = EXPERIMENTS[name](profile)
-    there = list(dict.fromkeys(cell.detector for cell in plan))
-    unknown = [detector for detector in detectors or () if detector not in there]
-    if unknown:
-        raise ValueError(f"{name} has no detector {', '.join(unknown)}; it has {', '.join(there)}")
     scenarios = list(dict.fromkeys(cell.scenario for cell in plan))
+    if detectors is not None:
+        there = {cell.detector for cell in plan}
+        others = [detector for detector in detectors if detector not in there]
+        plan = [cell for cell in plan if cell.detector in detectors] + [
+            replace(cell, detector=other, parameters=()) for other in others for cell in plan
+        ]
     cells = dict.fromkeys(
         replace(cell, seed=seed, epochs=epochs or cell.epochs)
         for cell in plan
-        if cell.detector in (detectors or there)
         for seed in range(seeds or profile.seeds)
     )
     return sorted(cells, key=lambda cell: (scenarios.index(cell.scenario), cell.seed))

@@ -6,48 +6,28 @@ each under a temporary name first: a cell whose record exists is finished. `KEY.
 failed. The cells run in turn, or on the workers of a Dask cluster, which send their results here.
 """
 
-import hashlib
 import json
-import os
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache, partial
-from io import BytesIO
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lamae_tutorial.benchmark.cells import (
-    Cell,
-    Result,
-    cell_line,
-    cell_record,
-    evaluate,
-    new_detector,
-    run_cell,
-    score_arrays,
-)
-from lamae_tutorial.benchmark.experiments import CellSpec, ScenarioSpec
-from lamae_tutorial.data.catalogue import DATA_SETS, data_root, found, how_to_get, load_images
-from lamae_tutorial.data.scenarios import Scenario, cross_dataset, leave_one_class_out
-from lamae_tutorial.detectors import DETECTORS
-from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
-from lamae_tutorial.detectors.together import fit_together
+from lamae_tutorial.benchmark._shim import can_fit_together, find_detector
+from lamae_tutorial.benchmark.cells import Outcome, cell_key, compute, compute_together
+from lamae_tutorial.benchmark.experiments import CellSpec
+from lamae_tutorial.benchmark.records import Result, write_cell, write_file
+from lamae_tutorial.data.catalogue import DATA_SETS, data_root, found, how_to_get
 
-Outcome = tuple[dict[str, Any], dict[str, NDArray[np.generic]]]  # a cell's record and arrays
 _Results = Iterator[tuple[CellSpec, Callable[[], Outcome]]]
 
-EXAMPLES = 8  # reconstructions kept of each set
-
-_kept_images = lru_cache(maxsize=6)(load_images)
 _one_at_a_time = threading.Lock()
 
 
@@ -130,16 +110,13 @@ def run_grid(
             except Exception as error:
                 failure = {"cell": asdict(cell), "error": f"{type(error).__name__}: {error}"}
                 failure["traceback"] = "".join(traceback.format_exception(error))
-                _write(folder / f"{key}.failed", json.dumps(failure, indent=1).encode())
+                write_file(folder / f"{key}.failed", json.dumps(failure, indent=1).encode())
                 line = f"{key} failed: {failure['error']}"
             else:
-                packed = BytesIO()
-                np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
-                _write(folder / f"{key}.npz", packed.getvalue())
-                _write(folder / f"{key}.json", (json.dumps([record], indent=1) + "\n").encode())
+                write_cell(folder, key, record, arrays)
                 (folder / f"{key}.failed").unlink(missing_ok=True)
                 seconds = record["training_seconds"]
-                line = f"{cell_line([Result(**result) for result in record['results']])} ({seconds:.0f} s)"
+                line = f"{_line([Result(**result) for result in record['results']])} ({seconds:.0f} s)"
             progress.update()
             progress.write(line, file=sys.stderr)
     files = dict.fromkeys(folder / key for key in keys.values())
@@ -148,61 +125,6 @@ def run_grid(
         finished=[record for record in records if record.exists()],
         failed=[record.with_suffix(".failed") for record in records if not record.exists()],
     )
-
-
-def cell_key(cell: CellSpec) -> str:
-    """The name of a cell's files: readable, with a hash of everything that makes its numbers but the device."""
-    settings = _detector(cell).get_params()
-    del settings["device"], settings["verbose"]
-    content = {"scenario": asdict(cell.scenario), "detector": cell.detector, "settings": settings}
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-    held_out = "" if cell.scenario.held_out is None else f"-without-{cell.scenario.held_out}"
-    return f"{cell.scenario.id}{held_out}-{cell.detector}-seed{cell.seed}-{digest}"
-
-
-def load_scenario(
-    scenario: ScenarioSpec, seed: int, root: str | None = None, load: Callable[..., Any] = load_images
-) -> Scenario:
-    """The images of a scenario that was described by names, with the seed that draws its validation images."""
-    settings: dict[str, Any] = {"protocol": scenario.protocol, "random_state": seed, "root": root, "load": load}
-    if scenario.held_out is not None:
-        return leave_one_class_out(scenario.id, scenario.held_out, **settings)
-    return cross_dataset(scenario.id, scenario.ood, **settings)
-
-
-def compute(cell: CellSpec, root: str | None, device: str) -> Outcome:
-    """Train and evaluate one cell: its record, and its scores, entropies and some reconstructions.
-
-    Reconstructions are kept where a class was held out, so that the files hold no image of a set like CelebA, which may
-    not be passed on.
-    """
-    scenario = _kept_scenario(cell.scenario, cell.seed, root)
-    return _outcome(cell, run_cell(scenario, _detector(cell, device=device, verbose=False), cell.seed))
-
-
-def compute_together(cells: Sequence[CellSpec], root: str | None, device: str) -> list[Outcome]:
-    """Train cells that differ in their seed alone side by side, and evaluate each as :func:`compute` does."""
-    scenarios = [_kept_scenario(cell.scenario, cell.seed, root) for cell in cells]
-    detectors = [_detector(cell, device=device, verbose=False) for cell in cells]
-    fit_together(detectors, [(scenario.train, scenario.validation) for scenario in scenarios])
-    seeds = [cell.seed for cell in cells]
-    outcomes = []
-    for cell, scenario, detector in zip(cells, scenarios, detectors, strict=True):
-        record, arrays = _outcome(cell, evaluate(detector, scenario, cell.seed))
-        outcomes.append(({**record, "side_by_side": seeds}, arrays))
-    return outcomes
-
-
-def _outcome(cell: CellSpec, trained: Cell) -> Outcome:
-    scenario = trained.scenario
-    arrays: dict[str, NDArray[np.generic]] = dict(score_arrays(trained))
-    arrays |= {f"entropy/{name}": values for name, values in trained.entropy.items()}
-    if cell.scenario.held_out is not None and isinstance(trained.detector, ReconstructionDetector):
-        for name, images in {"id": scenario.test.images, **{key: s.images for key, s in scenario.ood.items()}}.items():
-            some = images[np.linspace(0, len(images) - 1, min(EXAMPLES, len(images))).astype(int)]
-            arrays[f"image/{name}"] = some.numpy()
-            arrays[f"reconstruction/{name}"] = (trained.detector.reconstruct(some) * 255).round().byte().numpy()
-    return {**cell_record(trained), "cell": asdict(cell)}, arrays
 
 
 @contextmanager
@@ -237,8 +159,8 @@ def _in_turn(cells: Sequence[CellSpec], root: str | None, device: str) -> _Resul
 def _side_by_side(cells: Sequence[CellSpec], root: str | None, device: str) -> _Results:
     groups: dict[CellSpec, list[CellSpec]] = {}
     for cell in cells:
-        stackable = DETECTORS[cell.detector].stackable
-        groups.setdefault(replace(cell, seed=0) if stackable else cell, []).append(cell)
+        together = can_fit_together(find_detector(cell.detector))
+        groups.setdefault(replace(cell, seed=0) if together else cell, []).append(cell)
     for group in groups.values():
         if len(group) == 1:
             yield from _in_turn(group, root, device)
@@ -278,16 +200,6 @@ def _compute_on_worker(cell: CellSpec, root: str | None, device: str) -> Outcome
         return compute(cell, root, device)
 
 
-def _detector(cell: CellSpec, **further: Any) -> Any:
-    parameters = {**dict(cell.parameters), "epochs": cell.epochs, "random_state": cell.seed}
-    return new_detector(cell.detector, cell.scenario.id, **parameters, **further)
-
-
-@lru_cache(maxsize=1)
-def _kept_scenario(scenario: ScenarioSpec, seed: int, root: str | None) -> Scenario:
-    return load_scenario(scenario, seed, root, load=_kept_images)
-
-
 def _check_data(cells: Sequence[CellSpec], root: Path) -> None:
     names = dict.fromkeys(name for cell in cells for name in (cell.scenario.id, *cell.scenario.ood))
     missing = [name for name in names if name in DATA_SETS and found(name, root) is None]
@@ -299,13 +211,10 @@ def _check_data(cells: Sequence[CellSpec], root: Path) -> None:
         )
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    new = path.with_name(f".{path.name}.tmp")
-    try:
-        with new.open("wb") as file:
-            file.write(content)
-            os.fsync(file.fileno())
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
+def _line(results: Sequence[Result]) -> str:
+    """A cell in one line: AUROC in percent of the detector's default score."""
+    default = [result for result in results if result.score == result.default_score]
+    first = default[0]
+    title = f"{first.title} [{first.variant}]" if first.variant else first.title
+    areas = ", ".join(f"{result.ood} {100 * result.auroc:.1f}" for result in default)
+    return f"{first.scenario}, seed {first.seed}, {title}, AUROC: {areas}"

@@ -4,7 +4,6 @@ The command line, the notebooks and the tests take them from here. No PyTorch is
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -50,24 +49,6 @@ class Profile:
     difference_epochs: int
     pixelcnn_epochs: int
 
-
-_CIFAR10 = {"channels": (64, 128, 128, 256), "latent_dim": 64}
-
-# What the LAMAE paper and its authors' notebook change for an in-distribution set (Section 4.1), by detector; for
-# "difference" a wider quick network, which tells held-back CIFAR-10 images from their pseudo-outliers better. PixelCNN
-# tells 16 levels apart, with which an epoch takes a third of the time.
-SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
-    "mnist": {"pixelcnn": {"levels": 16}},
-    "cifar10": {
-        "autoencoder": _CIFAR10,
-        "vae": _CIFAR10,
-        "ssvae": _CIFAR10,
-        "memae": {**_CIFAR10, "memory_size": 500},
-        "lamae": {**_CIFAR10, "slots_per_class": 50, "skip_dim": 16},
-        "difference": {"channels": (32, 64, 128), "latent_dim": 64},
-        "pixelcnn": {"levels": 16},
-    },
-}
 
 _SMOKE = Profile(
     "digits",

@@ -1,74 +1,237 @@
-"""Ours beside the papers': records are read and become rows of means, deviations and intervals over seeds."""
+"""What is kept of a trained detector: its results, how they came about, and its scores; written and read here.
 
+A cell (one scenario, one detector, one seed) leaves two files: `KEY.json`, its record, and `KEY.npz`, its arrays. The
+record says everything in fields. A title such as "LAMAE+" is made of them for display and is never taken apart.
+"""
+
+import hashlib
 import json
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
-from lamae_tutorial.benchmark.cells import Cell, Result, variant
-from lamae_tutorial.benchmark.reported import Reported, reported
-from lamae_tutorial.metrics import bootstrap_interval
+from lamae_tutorial.benchmark.provenance import provenance
+from lamae_tutorial.benchmark.settings import class_name, known_class, variant
+from lamae_tutorial.data.catalogue import DATA_SETS
+from lamae_tutorial.data.images import ImageSet
+from lamae_tutorial.data.scenarios import Scenario
+from lamae_tutorial.detectors.base import Detector
 
-METRICS = {"auroc": "AUROC", "auprc_ood": "AUPRC (OoD)", "fpr95": "FPR95"}
-ROUNDING = 0.0005  # the papers print tenths of a percent
+Arrays = dict[str, NDArray[Any]]
 
-Mark = Literal["above", "within", "below"]
+EXAMPLES = 8  # images and reconstructions kept of each set
 
 
 @dataclass(frozen=True)
-class Row:
-    """One detector's score on one OoD set over several seeds.
+class Result:
+    """Metrics of one score on one OoD set, each in [0, 1].
 
     Attributes
     ----------
-    id, ood, detector : str
-        The detector with what was changed in it: "LAMAE", "LAMAE+ [beta=2]".
-    epochs : int
-        That were asked for; 0: unknown.
+    scenario, id, ood : str
+        Names of the scenario and of its two sets.
+    detector : str
+        Its title, as in the papers' tables: "LAMAE".
+    score : str
+        The kind of score, see :attr:`lamae_tutorial.Detector.score_kinds`. "error+ & msp" joins two, see
+        :func:`lamae_tutorial.conformal.fisher`.
+    default_score : str
+        The kind that the detector judges by unless told otherwise.
+    seed : int
     n_id, n_ood : int
         Numbers of test images.
-    n : int
-        Number of seeds.
-    mean, std : dict of str to float
-        Of each of `METRICS`, in [0, 1]; the standard deviation (of the sample) is not-a-number for one seed.
-    interval : (float, float) or None
-        95% bootstrap interval of the mean AUROC over the seeds; None for one seed.
-    kind : str
-        Of the LAMAE paper's taxonomy (Section 3.2.2): "S" semantic or "NS+S" also non-semantic, "P" plain or "F" fancy
-        by the mean entropy of the test images, "S+P" for a simple digit that was held out. Empty if that is unknown.
-    paper : Reported or None
-    results : tuple of Result
-        One a seed.
+    auroc, auprc_ood, auprc_id, fpr95 : float
+        See :mod:`lamae_tutorial.metrics`; fpr95 is the share of OoD accepted when 95% of ID is.
+    variant : str
+        Settings of the detector that are not its own for this ID set, see
+        :func:`lamae_tutorial.benchmark.settings.variant`.
+    epochs : int
+        That were asked for; 0: unknown.
+    id_entropy, ood_entropy : float or None
+        Mean entropy of the test images in bits; None: unknown.
+    known : bool
+        Whether both sets are the catalogue's, so that a paper's number may stand beside this one.
+    recipe : int
+        Of the detector: another one makes other numbers from the same settings.
+    data : str
+        Hash of the sets that the images come from; empty: unknown.
     """
 
+    scenario: str
     id: str
     ood: str
     detector: str
-    epochs: int
+    score: str
+    default_score: str
+    seed: int
     n_id: int
     n_ood: int
-    n: int
-    mean: dict[str, float]
-    std: dict[str, float]
-    interval: tuple[float, float] | None
-    kind: str
-    paper: Reported | None
-    results: tuple[Result, ...]
+    auroc: float
+    auprc_ood: float
+    auprc_id: float
+    fpr95: float
+    variant: str = ""
+    epochs: int = 0
+    id_entropy: float | None = None
+    ood_entropy: float | None = None
+    known: bool = False
+    recipe: int = 1
+    data: str = ""
 
     @property
-    def mark(self) -> Mark | None:
-        """Where our AUROC stands: within the larger of both deviations (and rounding) of the paper's, or outside."""
-        if self.paper is None:
-            return None
-        difference = self.mean["auroc"] - self.paper.auroc_mean
-        allowed = max(value for value in (self.std["auroc"], self.paper.auroc_std, ROUNDING) if not math.isnan(value))
-        if abs(difference) <= allowed + 1e-9:
-            return "within"
-        return "above" if difference > 0 else "below"
+    def title(self) -> str:
+        """The name of the score in tables, see :func:`score_title`."""
+        return score_title(self.detector, self.score, self.default_score)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is what the papers call the detector, or the detector with a "+"."""
+        return self.score == self.default_score or _is_corrected(self.score, self.default_score)
+
+    @property
+    def held_out(self) -> bool:
+        """Whether the OoD set is a class of the ID set."""
+        return self.ood.startswith(f"{self.id}-")
+
+
+def score_title(detector: str, score: str, default_score: str) -> str:
+    """The name of a score in tables: "LAMAE", "LAMAE+" for its corrected error, "LAMAE (energy)" for any other."""
+    if score == default_score:
+        return detector
+    return f"{detector}+" if _is_corrected(score, default_score) else f"{detector} ({score})"
+
+
+def _is_corrected(score: str, default_score: str) -> bool:
+    return (score, default_score) == ("error+", "error")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A trained detector with its scores and results.
+
+    Attributes
+    ----------
+    scenario : Scenario
+    detector : Detector
+        Fitted.
+    seed : int
+    scores : dict of str to dict of str to float64 array (N,)
+        By the kind of score, then by the test set, see :func:`set_key`: `cell.scores["error+"]["ood/noise"]`.
+    results : list of Result
+    entropy : dict of str to float64 array (N,)
+        Of each image in bits, by the test set.
+    accuracy : float or None
+        Share of the ID test images that are classified rightly, in [0, 1]; None without a classifier or labels.
+    """
+
+    scenario: Scenario
+    detector: Detector
+    seed: int
+    scores: dict[str, dict[str, NDArray[np.float64]]]
+    results: list[Result]
+    entropy: dict[str, NDArray[np.float64]]
+    accuracy: float | None
+
+
+def set_key(ood: str | None = None) -> str:
+    """What a test set is called among scores and arrays: "id" for the in-distribution one, "ood/NAME" for another."""
+    return "id" if ood is None else f"ood/{ood}"
+
+
+def array_key(what: str, ood: str | None = None) -> str:
+    """The name of an array in a cell's file.
+
+    Parameters
+    ----------
+    what : str
+        "score/KIND" ("score/error+"), "entropy", "image" or "reconstruction".
+    ood : str, optional
+        The OoD set; without it the ID test set.
+    """
+    return f"{what}/{set_key(ood)}"
+
+
+def scored_sets(scenario: Scenario) -> dict[str, ImageSet]:
+    """The test sets of a scenario by their keys."""
+    return {set_key(): scenario.test, **{set_key(name): part for name, part in scenario.ood.items()}}
+
+
+def data_hash(scenario: Scenario, ood: str) -> str:
+    """A short hash of the sets that the images of a scenario with one of its OoD sets come from; "" if unknown."""
+    wanted = (f"{scenario.train.name} train", f"{scenario.test.name} test", ood)
+    hashes = {name: scenario.data[name] for name in wanted if name in scenario.data}
+    return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()[:12] if hashes else ""
+
+
+def cell_record(cell: Cell) -> dict[str, Any]:
+    """A cell's results and how they came about, as plain values for JSON."""
+    detector, history = cell.detector, cell.detector.history_
+    last_stage = history[-1].get("stage") if history else None
+    losses = [epoch["validation_loss"] for epoch in history if epoch.get("stage") == last_stage]
+    weights = next(detector.network_.parameters(), torch.empty(0))
+    return {
+        "scenario": cell.scenario.name,
+        "detector": class_name(type(detector)),
+        "recipe": detector.recipe,
+        "seed": cell.seed,
+        "settings": detector.get_params(),
+        "epochs_run": len(losses),
+        "best_epoch": int(np.argmin(losses)) + 1 if losses else None,
+        "training_seconds": sum(epoch["seconds"] for epoch in history),
+        "training_images": len(cell.scenario.train),
+        "data": cell.scenario.data,
+        "provenance": provenance(weights.device),
+        "image_shape": list(cell.scenario.image_shape),
+        "accuracy": cell.accuracy,
+        "results": [asdict(result) for result in cell.results],
+    }
+
+
+def cell_arrays(cell: Cell) -> Arrays:
+    """A cell's scores and entropies, and some images of each test set with their reconstructions.
+
+    No image of a set like CelebA, which may not be passed on, is among them.
+    """
+    arrays: Arrays = {
+        f"score/{kind}/{key}": values for kind, of_set in cell.scores.items() for key, values in of_set.items()
+    }
+    arrays |= {f"entropy/{key}": values for key, values in cell.entropy.items()}
+    for key, part in scored_sets(cell.scenario).items():
+        if part.name in DATA_SETS and not DATA_SETS[part.name].may_be_passed_on:
+            continue
+        some = part.images[np.linspace(0, len(part) - 1, min(EXAMPLES, len(part))).astype(int)]
+        arrays[f"image/{key}"] = some.numpy()
+        if cell.detector.rebuilds:
+            rebuilt = cell.detector.reconstruct(some)
+            arrays[f"reconstruction/{key}"] = (rebuilt * 255).round().byte().numpy()
+    return arrays
+
+
+def write_cell(folder: Path, key: str, record: Mapping[str, Any], arrays: Arrays) -> None:
+    """Write `KEY.npz`, then `KEY.json`: a cell whose record exists is finished."""
+    packed = BytesIO()
+    np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
+    write_file(folder / f"{key}.npz", packed.getvalue())
+    write_file(folder / f"{key}.json", (json.dumps([record], indent=1) + "\n").encode())
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    new = path.with_name(f".{path.name}.tmp")
+    try:
+        with new.open("wb") as file:
+            file.write(content)
+            os.fsync(file.fileno())
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def record_files(paths: Iterable[Path]) -> list[Path]:
@@ -96,18 +259,12 @@ def read_records(files: Iterable[Path]) -> dict[Result, Path]:
     ValueError
         A file holds no records; it is named.
     """
-    results = {}
-    for path in files:
-        try:
-            for record in json.loads(path.read_text(encoding="utf-8")):
-                for values in record["results"]:
-                    settings, id_name = record["settings"], values["id"]
-                    # Held against today's settings: one that was changed since then makes a row of its own.
-                    changed = variant(record["detector"], settings, id_name)
-                    results[Result(**{**values, "variant": changed, "epochs": settings["epochs"]})] = path
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}: not the results of a run: {error}") from error
-    return results
+    return {result: path for path in files for result, _ in _results_of(path)}
+
+
+def read_settings(files: Iterable[Path]) -> dict[Result, dict[str, Any]]:
+    """Each result with all settings of its detector. Errors are those of :func:`read_records`."""
+    return {result: settings for path in files for result, settings in _results_of(path)}
 
 
 def read_results(files: Iterable[Path]) -> list[Result]:
@@ -115,115 +272,25 @@ def read_results(files: Iterable[Path]) -> list[Result]:
     return list(read_records(files))
 
 
-def aggregate(results: Iterable[Result]) -> list[Row]:
-    """One row for each OoD set and detector, set by set. Other settings, epochs or test images make another row.
-
-    Raises
-    ------
-    ValueError
-        Two results of one seed that should be alike differ.
-    """
-    groups: dict[tuple[str, str, str, str, int, int, int], dict[int, Result]] = {}
-    for result in results:
-        key = (result.id, result.ood, result.detector, result.variant, result.epochs, result.n_id, result.n_ood)
-        if groups.setdefault(key, {}).setdefault(result.seed, result) != result:
-            raise ValueError(
-                f"{result.scenario}, {result.detector} on {result.ood}: there are two different results of seed "
-                f"{result.seed}; report their folders apart"
-            )
-    rows = []
-    for (id_name, ood, detector, changed, epochs, n_id, n_ood), group in groups.items():
-        values = {metric: [getattr(result, metric) for result in group.values()] for metric in METRICS}
-        rows.append(
-            Row(
-                id=id_name,
-                ood=ood,
-                detector=f"{detector} [{changed}]" if changed else detector,
-                epochs=epochs,
-                n_id=n_id,
-                n_ood=n_ood,
-                n=len(group),
-                mean={metric: float(np.mean(numbers)) for metric, numbers in values.items()},
-                std={
-                    metric: float(np.std(numbers, ddof=1)) if len(group) > 1 else math.nan
-                    for metric, numbers in values.items()
-                },
-                interval=bootstrap_interval(values["auroc"]) if len(group) > 1 else None,
-                kind=_kind(list(group.values())),
-                paper=reported(id_name, ood, detector, changed),
-                results=tuple(group.values()),
-            )
-        )
-    sets = list(dict.fromkeys((row.id, row.ood) for row in rows))
-    return sorted(rows, key=lambda row: sets.index((row.id, row.ood)))
+def saved_arrays(record: Path) -> Arrays | None:
+    """The arrays that lie beside a cell's record, see :func:`array_key`; None if there are none."""
+    path = record.with_suffix(".npz")
+    if not path.exists():
+        return None
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
 
 
-def results_table(results: Iterable[Result]) -> str:
-    """Results in percent, mean ± standard deviation over seeds.
-
-    The paper's AUROC stands beside them if it has any of these rows. What distinguishes rows (ID sets, epochs, numbers
-    of test images) has a column where it is needed.
-    """
-    rows = aggregate(results)
-    columns = columns_of(rows)
-    if any(row.paper for row in rows):
-        columns["paper's AUROC"] = [paper_of(row) for row in rows]
-    return text_table(list(columns), list(zip(*columns.values(), strict=True)))
-
-
-def accuracy_line(cells: Sequence[Cell]) -> str:
-    """Accuracy of each detector's classifier on the ID test images in percent; empty if there is none."""
-    groups: dict[str, list[float]] = {}
-    for cell in cells:
-        if cell.accuracy is not None:
-            groups.setdefault(cell.detector.title, []).append(cell.accuracy)
-    return ", ".join(f"{title} {_mean_std(values)}" for title, values in groups.items())
-
-
-def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, padded so that it reads well as text."""
-    widths = [max(len(line[column]) for line in [header, *rows]) for column in range(len(header))]
-    lines = [header, ["-" * width for width in widths], *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
-    )
-
-
-def columns_of(rows: Sequence[Row]) -> dict[str, list[str]]:
-    """The columns of a table of rows as text, those that only tell rows apart where they are needed."""
-    columns: dict[str, list[str]] = {"ID": [row.id for row in rows]} if len({row.id for row in rows}) > 1 else {}
-    columns |= {"OoD": [row.ood for row in rows], "detector": [row.detector for row in rows]}
-    if len({row.epochs for row in rows}) > 1:
-        columns["epochs"] = [str(row.epochs) for row in rows]
-    if len({(row.id, row.ood) for row in rows}) < len({(row.id, row.ood, row.n_id, row.n_ood) for row in rows}):
-        columns["images"] = [f"{row.n_id} + {row.n_ood}" for row in rows]
-    columns["seeds"] = [str(row.n) for row in rows]
-    for metric, title in METRICS.items():
-        columns[title] = [_percent(row.mean[metric], row.std[metric]) for row in rows]
-    return columns
-
-
-def _kind(results: Sequence[Result]) -> str:
-    entropies = [
-        (result.id_entropy, result.ood_entropy)
-        for result in results
-        if result.id_entropy is not None and result.ood_entropy is not None
-    ]
-    if not entropies:
-        return ""
-    inside, outside = np.mean(entropies, axis=0)
-    semantic = "S" if results[0].ood.startswith(f"{results[0].id}-") else "NS+S"
-    return f"{semantic}+{'P' if outside < inside else 'F'}"
-
-
-def paper_of(row: Row) -> str:
-    """The paper's AUROC in percent, or "-"."""
-    return "-" if row.paper is None else _percent(row.paper.auroc_mean, row.paper.auroc_std)
-
-
-def _mean_std(values: Sequence[float]) -> str:
-    return _percent(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan)
-
-
-def _percent(mean: float, std: float) -> str:
-    return f"{100 * mean:.1f}" + ("" if math.isnan(std) else f" ± {100 * std:.1f}")
+def _results_of(path: Path) -> Iterator[tuple[Result, dict[str, Any]]]:
+    try:
+        for record in json.loads(path.read_text(encoding="utf-8")):
+            settings, detector = record["settings"], known_class(record["detector"])
+            for values in record["results"]:
+                read = Result(**{**values, "epochs": settings["epochs"]})
+                if detector is not None:
+                    # Held against today's settings: one that was changed since then makes a row of its own.
+                    set_of_record = record["cell"]["scenario"]["id"] if "cell" in record else read.id
+                    read = replace(read, variant=variant(detector, settings, set_of_record))
+                yield read, settings
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not the results of a run: {error}") from error

@@ -1,21 +1,211 @@
-"""The report over records as tables: ours beside the papers', counts, paired tests and the entropy's correlation."""
+"""Rows of means, deviations and intervals over seeds, ours beside the papers', and the tables of a report.
 
-import csv
-import io
+Every table is a pandas DataFrame: as numbers for further work (:func:`results_frame`, :func:`rows_frame`), or as text,
+rounded as the papers round (:func:`report_tables`), which pandas writes as Markdown, LaTeX, HTML or CSV.
+"""
+
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from lamae_tutorial.benchmark.cells import Result
-from lamae_tutorial.benchmark.records import METRICS, Row, aggregate, columns_of, paper_of, text_table
-from lamae_tutorial.benchmark.reported import CORRELATION
-from lamae_tutorial.metrics import DeLong, delong
+from lamae_tutorial.benchmark.records import Arrays, Result, array_key, saved_arrays
+from lamae_tutorial.benchmark.reported import CORRELATION, Reported, reported
+from lamae_tutorial.metrics import DeLong, bootstrap_interval, delong
+
+METRICS = {"auroc": "AUROC", "auprc_ood": "AUPRC (OoD)", "fpr95": "FPR95"}
+ROUNDING = 0.0005  # the papers print tenths of a percent
+
+Mark = Literal["above", "within", "below"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One detector's score on one OoD set over several seeds.
+
+    Attributes
+    ----------
+    id, ood, detector, score, default_score, variant : str
+    epochs : int
+        That were asked for; 0: unknown.
+    n_id, n_ood : int
+        Numbers of test images.
+    known : bool
+        These are as in :class:`~lamae_tutorial.benchmark.records.Result`, and alike in all results of a row.
+    n : int
+        Number of seeds.
+    mean, std : dict of str to float
+        Of each of `METRICS`, in [0, 1]; the standard deviation (of the sample) is not-a-number for one seed.
+    interval : (float, float) or None
+        95% bootstrap interval of the mean AUROC over the seeds; None for one seed.
+    kind : str
+        Of the LAMAE paper's taxonomy (Section 3.2.2): "S" semantic or "NS+S" also non-semantic, "P" plain or "F" fancy
+        by the mean entropy of the test images, "S+P" for a simple digit that was held out. Empty if that is unknown.
+    paper : Reported or None
+    results : tuple of Result
+        One a seed.
+    """
+
+    id: str
+    ood: str
+    detector: str
+    score: str
+    default_score: str
+    variant: str
+    epochs: int
+    n_id: int
+    n_ood: int
+    known: bool
+    n: int
+    mean: dict[str, float]
+    std: dict[str, float]
+    interval: tuple[float, float] | None
+    kind: str
+    paper: Reported | None
+    results: tuple[Result, ...]
+
+    @property
+    def title(self) -> str:
+        """The score with what was changed in its detector: "LAMAE", "LAMAE+ [beta=2]"."""
+        title = self.results[0].title
+        return f"{title} [{self.variant}]" if self.variant else title
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is what the papers call the detector, or the detector with a "+"."""
+        return self.results[0].is_main
+
+    @property
+    def mark(self) -> Mark | None:
+        """Where our AUROC stands: within the larger of both deviations (and rounding) of the paper's, or outside."""
+        if self.paper is None:
+            return None
+        difference = self.mean["auroc"] - self.paper.auroc_mean
+        allowed = max(value for value in (self.std["auroc"], self.paper.auroc_std, ROUNDING) if not math.isnan(value))
+        if abs(difference) <= allowed + 1e-9:
+            return "within"
+        return "above" if difference > 0 else "below"
+
+
+_ALIKE = ("id", "ood", "detector", "score", "default_score", "variant", "epochs", "n_id", "n_ood", "known")
+
+
+def aggregate(results: Iterable[Result]) -> list[Row]:
+    """One row for each OoD set and score, set by set. Other settings, epochs or test images make another row.
+
+    Raises
+    ------
+    ValueError
+        Results of one row come from different recipes of the detector or from different data, or two results of one
+        seed differ.
+    """
+    groups: dict[tuple[Any, ...], dict[int, Result]] = {}
+    for result in results:
+        key = tuple(getattr(result, name) for name in _ALIKE)
+        if groups.setdefault(key, {}).setdefault(result.seed, result) != result:
+            raise ValueError(
+                f"{result.scenario}, {result.title} on {result.ood}: there are two different results of seed "
+                f"{result.seed}; report their folders apart"
+            )
+    rows = []
+    for key, group in groups.items():
+        alike = dict(zip(_ALIKE, key, strict=True))
+        members = tuple(group.values())
+        _check_origin(members)
+        values = {metric: [getattr(result, metric) for result in members] for metric in METRICS}
+        names = (alike["id"], alike["ood"], alike["detector"], alike["score"], alike["variant"])
+        rows.append(
+            Row(
+                **alike,
+                n=len(members),
+                mean={metric: float(np.mean(numbers)) for metric, numbers in values.items()},
+                std={
+                    metric: float(np.std(numbers, ddof=1)) if len(members) > 1 else math.nan
+                    for metric, numbers in values.items()
+                },
+                interval=bootstrap_interval(values["auroc"]) if len(members) > 1 else None,
+                kind=_kind(members),
+                paper=reported(*names) if alike["known"] else None,
+                results=members,
+            )
+        )
+    sets = list(dict.fromkeys((row.id, row.ood) for row in rows))
+    return sorted(rows, key=lambda row: sets.index((row.id, row.ood)))
+
+
+def _check_origin(results: Sequence[Result]) -> None:
+    """Refuse results that must not be put into one mean."""
+    recipes = sorted({result.recipe for result in results})
+    data = sorted({result.data for result in results} - {""})
+    for what, found in (("recipes of the detector", recipes), ("data", data)):
+        if len(found) > 1:
+            raise ValueError(
+                f"{results[0].title} on {results[0].ood} ({results[0].scenario}): the results come from different "
+                f"{what} ({', '.join(map(str, found))}); report their folders apart, or run the older cells again"
+            )
+
+
+def results_frame(results: Iterable[Result]) -> pd.DataFrame:
+    """Results as numbers: a line for each, with all of its fields and its title."""
+    return pd.DataFrame([{"title": result.title, **asdict(result)} for result in results])
+
+
+def rows_frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """Rows as numbers in [0, 1]: a line for each, with means, deviations, intervals and the papers' numbers."""
+    return pd.DataFrame(
+        [
+            {
+                **{name: getattr(row, name) for name in ("id", "ood", "kind", "title", "detector", "score", "variant")},
+                **{name: getattr(row, name) for name in ("epochs", "n_id", "n_ood")},
+                "seeds": row.n,
+                **{
+                    f"{metric}_{what}": value[metric]
+                    for metric in METRICS
+                    for what, value in (("mean", row.mean), ("std", row.std))
+                },
+                "auroc_low": row.interval[0] if row.interval else math.nan,
+                "auroc_high": row.interval[1] if row.interval else math.nan,
+                "paper_mean": row.paper.auroc_mean if row.paper else math.nan,
+                "paper_std": row.paper.auroc_std if row.paper else math.nan,
+                "mark": row.mark or "",
+            }
+            for row in rows
+        ]
+    )
+
+
+def results_table(results: Iterable[Result]) -> str:
+    """Results in percent as a Markdown table: mean ± standard deviation over seeds.
+
+    The paper's AUROC stands beside them if it has any of these rows. What distinguishes rows (ID sets, epochs, numbers
+    of test images) has a column where it is needed.
+    """
+    rows = aggregate(results)
+    columns = _columns(rows)
+    if any(row.paper for row in rows):
+        columns["paper's AUROC"] = [_paper(row) for row in rows]
+    return _markdown(pd.DataFrame(columns))
+
+
+def accuracy_line(records: Iterable[Path]) -> str:
+    """Accuracy of each detector's classifier on the ID test images in percent; empty if there is none."""
+    groups: dict[str, list[float]] = {}
+    for path in records:
+        for record in json.loads(path.read_text(encoding="utf-8")):
+            if record["accuracy"] is not None:
+                groups.setdefault(record["results"][0]["detector"], []).append(record["accuracy"])
+    return ", ".join(f"{title} {_mean_std(values)}" for title, values in groups.items())
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, padded so that it reads well as text."""
+    return _markdown(pd.DataFrame(rows, columns=list(header)))
 
 
 @dataclass(frozen=True)
@@ -24,12 +214,11 @@ class Table:
 
     title: str
     note: str
-    header: list[str]
-    lines: list[list[str]]
+    frame: pd.DataFrame
 
 
 def report_tables(records: dict[Result, Path]) -> list[Table]:
-    """All tables of a report over records, see :func:`read_records`."""
+    """All tables of a report over records, see :func:`~lamae_tutorial.benchmark.records.read_records`."""
     rows = aggregate(records)
     arrays = {path: saved for path in dict.fromkeys(records.values()) if (saved := saved_arrays(path)) is not None}
     without = sum(all(records[result] not in arrays for result in row.results) for row in rows)
@@ -39,49 +228,31 @@ def report_tables(records: dict[Result, Path]) -> list[Table]:
         _tests_table(rows, records, arrays),
         _correlation_table(records),
     ]
-    return [table for table in tables if table.lines]
+    return [table for table in tables if len(table.frame)]
 
 
 def as_markdown(tables: Sequence[Table]) -> str:
     """Tables as Markdown."""
-    return "\n\n".join(
-        f"## {table.title}\n\n{table.note}\n\n{text_table(table.header, table.lines)}" for table in tables
-    )
+    return "\n\n".join(f"## {table.title}\n\n{table.note}\n\n{_markdown(table.frame)}" for table in tables)
 
 
 def as_latex(tables: Sequence[Table]) -> str:
     """Tables as LaTeX tabulars, without packages."""
-    return "\n\n".join(
-        "\n".join(
-            [
-                f"% {table.title}. {table.note}",
-                rf"\begin{{tabular}}{{{'l' * len(table.header)}}}",
-                r"\hline",
-                rf"{_latex_line(table.header)} \hline",
-                *(_latex_line(line) for line in table.lines),
-                r"\hline",
-                r"\end{tabular}",
-            ]
-        )
-        for table in tables
-    )
+    return "\n\n".join(f"% {table.title}. {table.note}\n{_latex(table.frame)}" for table in tables)
+
+
+def as_html(frame: pd.DataFrame) -> str:
+    """A table as HTML; cells that say "above" or "below" are of that class."""
+    with pd.option_context("display.max_colwidth", None):  # or long texts are cut
+        text = frame.to_html(index=False, border=0)
+    for mark in ("above", "below"):
+        text = text.replace(f"<td>{mark}</td>", f'<td class="{mark}">{mark}</td>')
+    return f'<div class="table">\n{text}\n</div>'
 
 
 def as_csv(rows: Sequence[Row]) -> str:
     """One line a row, with the numbers in full, in [0, 1]."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    metrics = [f"{metric}_{what}" for metric in METRICS for what in ("mean", "std")]
-    header = ["id", "ood", "kind", "detector", "epochs", "n_id", "n_ood", "seeds", *metrics]
-    writer.writerow([*header, "auroc_low", "auroc_high", "paper_mean", "paper_std", "mark"])
-    for row in rows:
-        numbers = [value[metric] for metric in METRICS for value in (row.mean, row.std)]
-        paper = [math.nan, math.nan] if row.paper is None else [row.paper.auroc_mean, row.paper.auroc_std]
-        low, high = row.interval or (math.nan, math.nan)
-        cells = [row.id, row.ood, row.kind, row.detector, row.epochs, row.n_id, row.n_ood, row.n]
-        cells += ["" if math.isnan(number) else number for number in (*numbers, low, high, *paper)]
-        writer.writerow([*cells, row.mark or ""])
-    return text.getvalue()
+    return rows_frame(rows).to_csv(index=False, lineterminator="\n")
 
 
 def correlations(records: dict[Result, Path]) -> dict[int, dict[str, tuple[int, NDArray[np.float64]]]]:
@@ -102,30 +273,42 @@ def correlations(records: dict[Result, Path]) -> dict[int, dict[str, tuple[int, 
                 continue
             arrays = saved_arrays(path)
             if arrays is not None and cell["scenario"]["held_out"] is None:
-                error = arrays["AE/id"]
-                values = np.stack([arrays["entropy/id"], error / math.prod(record["image_shape"]), error])
+                error = arrays[array_key("score/error")]
+                values = np.stack([arrays[array_key("entropy")], error / math.prod(record["image_shape"]), error])
                 of_seed, name, epochs = found.setdefault(cell["seed"], {}), cell["scenario"]["id"], cell["epochs"]
                 if name not in of_seed or epochs > of_seed[name][0]:
                     of_seed[name] = epochs, values
     return found
 
 
-def saved_arrays(record: Path) -> dict[str, NDArray[Any]] | None:
-    """The scores, entropies and examples that lie beside a cell's record; None if there are none."""
-    path = record.with_suffix(".npz")
-    if not path.exists():
-        return None
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
+def _columns(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """The columns of a table of rows as text, those that only tell rows apart where they are needed."""
+
+    def needed(*names: str) -> bool:
+        pairs = {(row.id, row.ood) for row in rows}
+        return len(pairs) < len({(row.id, row.ood, *(getattr(row, name) for name in names)) for row in rows})
+
+    columns: dict[str, list[str]] = {"ID": [row.id for row in rows]} if len({row.id for row in rows}) > 1 else {}
+    columns |= {"OoD": [row.ood for row in rows], "detector": [row.title for row in rows]}
+    if needed("known"):
+        columns["data"] = ["known" if row.known else "own" for row in rows]
+    if len({row.epochs for row in rows}) > 1:
+        columns["epochs"] = [str(row.epochs) for row in rows]
+    if needed("n_id", "n_ood"):
+        columns["images"] = [f"{row.n_id} + {row.n_ood}" for row in rows]
+    columns["seeds"] = [str(row.n) for row in rows]
+    for metric, title in METRICS.items():
+        columns[title] = [_percent(row.mean[metric], row.std[metric]) for row in rows]
+    return columns
 
 
 def _main_table(rows: Sequence[Row], without_scores: int) -> Table:
-    columns = columns_of(rows)
+    columns = _columns(rows)
     columns["95% interval"] = [
         "-" if row.interval is None else f"{100 * row.interval[0]:.1f} to {100 * row.interval[1]:.1f}" for row in rows
     ]
     columns["kind"] = [row.kind or "-" for row in rows]
-    columns["paper's AUROC"] = [paper_of(row) for row in rows]
+    columns["paper's AUROC"] = [_paper(row) for row in rows]
     columns["ours is"] = [row.mark or "-" for row in rows]
     return Table(
         "Ours beside the papers'",
@@ -134,8 +317,7 @@ def _main_table(rows: Sequence[Row], without_scores: int) -> Table:
         "deviations, or by rounding (0.05). Kind: S semantic, NS+S also non-semantic; P plain, F fancy by the mean "
         "entropy of the test images."
         + (f" {without_scores} rows are not tested: their scores (.npz) were not kept." if without_scores else ""),
-        list(columns),
-        [list(line) for line in zip(*columns.values(), strict=True)],
+        pd.DataFrame(columns),
     )
 
 
@@ -143,37 +325,36 @@ def _counts_table(rows: Sequence[Row]) -> Table:
     groups: dict[tuple[str, str, int], list[Row]] = {}
     for row in rows:
         if row.paper is not None:
-            groups.setdefault((row.id, row.detector, row.epochs), []).append(row)
-    header = ["ID", "detector", "epochs", "OoD sets", "mean AUROC", "paper's mean", "above", "within", "below"]
+            groups.setdefault((row.id, row.title, row.epochs), []).append(row)
     lines = []
-    for (id_name, detector, epochs), group in groups.items():
+    for (id_name, title, epochs), group in groups.items():
         ours = np.mean([row.mean["auroc"] for row in group])
         papers = np.mean([row.paper.auroc_mean for row in group if row.paper])
-        lines.append([id_name, detector, str(epochs), str(len(group)), f"{100 * ours:.1f}", f"{100 * papers:.1f}"])
-        lines[-1] += _counts(group)
+        line = {"ID": id_name, "detector": title, "epochs": str(epochs), "OoD sets": str(len(group))}
+        lines.append(line | {"mean AUROC": f"{100 * ours:.1f}", "paper's mean": f"{100 * papers:.1f}", **_marks(group)})
     if lines:
         compared = [row for group in groups.values() for row in group]
-        lines.append(["all", "", "", str(len(compared)), "", "", *_counts(compared)])
+        lines.append({**dict.fromkeys(lines[0], ""), "ID": "all", "OoD sets": str(len(compared)), **_marks(compared)})
     return Table(
-        "Above, within and below the papers", "Means over the OoD sets that were run, in percent.", header, lines
+        "Above, within and below the papers",
+        "Means over the OoD sets that were run, in percent.",
+        pd.DataFrame(lines),
     )
 
 
-def _counts(rows: Sequence[Row]) -> list[str]:
+def _marks(rows: Sequence[Row]) -> dict[str, str]:
     marks = [row.mark for row in rows]
-    return [str(marks.count(mark)) for mark in ("above", "within", "below")]
+    return {mark: str(marks.count(mark)) for mark in ("above", "within", "below")}
 
 
-def _tests_table(
-    rows: Sequence[Row], records: dict[Result, Path], arrays: dict[Path, dict[str, NDArray[Any]]]
-) -> Table:
+def _tests_table(rows: Sequence[Row], records: dict[Result, Path], arrays: dict[Path, Arrays]) -> Table:
     """The best of each OoD set against each other one, for the seeds whose scores were kept."""
-    groups: dict[tuple[str, str, int, int, int], list[Row]] = {}
+    groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         kept = tuple(result for result in row.results if records[result] in arrays)
         if kept:
             tested = replace(row, results=kept)
-            groups.setdefault((row.id, row.ood, row.epochs, row.n_id, row.n_ood), []).append(tested)
+            groups.setdefault((row.id, row.ood, row.known, row.epochs, row.n_id, row.n_ood), []).append(tested)
     lines = []
     for group in groups.values():
         best = max(group, key=lambda row: row.mean["auroc"])
@@ -184,30 +365,36 @@ def _tests_table(
             tests = [_paired_test(one, arrays[records[one]], two, arrays[records[two]]) for one, two in pairs]
             difference = float(np.mean([test.difference for test in tests]))
             largest = max(test.p for test in tests)
-            lines.append([row.id, row.ood, best.detector, row.detector, str(len(tests)), f"{100 * difference:.1f}"])
-            lines[-1].append("< 0.001" if largest < 0.001 else f"{largest:.3f}")
+            lines.append(
+                {
+                    "ID": row.id,
+                    "OoD": row.ood,
+                    "best": best.title,
+                    "against": row.title,
+                    "seeds": str(len(tests)),
+                    "difference": f"{100 * difference:.1f}",
+                    "largest p": "< 0.001" if largest < 0.001 else f"{largest:.3f}",
+                }
+            )
     return Table(
         "The best of each OoD set against the others",
         "DeLong's test of two AUROCs on the same images, seed by seed: the mean difference in points, and the largest "
         "p, which is small only if the test finds a difference in every seed. Seeds: with scores of both. Not "
         "corrected for the number of tests.",
-        ["ID", "OoD", "best", "against", "seeds", "difference", "largest p"],
-        lines,
+        pd.DataFrame(lines),
     )
 
 
-def _paired_test(
-    first: Result, first_arrays: dict[str, NDArray[Any]], second: Result, second_arrays: dict[str, NDArray[Any]]
-) -> DeLong:
+def _paired_test(first: Result, first_arrays: Arrays, second: Result, second_arrays: Arrays) -> DeLong:
     scores = []
     for result, arrays in ((first, first_arrays), (second, second_arrays)):
-        for name in ("id", first.ood):
-            if not np.array_equal(arrays[f"entropy/{name}"], first_arrays[f"entropy/{name}"]):
+        for ood in (None, first.ood):
+            if not np.array_equal(arrays[array_key("entropy", ood)], first_arrays[array_key("entropy", ood)]):
                 raise ValueError(
-                    f"{first.detector} and {second.detector} on {first.ood}, seed {first.seed}, were not scored on the "
+                    f"{first.title} and {second.title} on {first.ood}, seed {first.seed}, were not scored on the "
                     "same images; report their folders apart"
                 )
-            scores.append(arrays[f"{result.detector}/{name}"])
+            scores.append(arrays[array_key(f"score/{result.score}", ood)])
     return delong(*scores)
 
 
@@ -220,23 +407,52 @@ def _correlation_table(records: dict[Result, Path]) -> Table:
     lines = []
     for sets, found in groups.items():
         names, epochs = (", ".join(map(str, part)) for part in zip(*sets, strict=True))
-        shown = [
+        mean, total = (
             f"{np.mean(values):.4f}" + (f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else "")
             for values in zip(*found, strict=True)
-        ]
+        )
         paper = f"{CORRELATION:.4f}" if names == "cifar10, mnist" else "-"
-        lines.append([names, epochs, str(len(found)), *shown, paper])
+        line = {"sets": names, "epochs": epochs, "seeds": str(len(found)), "mean error": mean, "summed error": total}
+        lines.append({**line, "paper's": paper})
     return Table(
         "Entropy and reconstruction error",
         "Pearson's correlation over the ID test images of all sets together, each with an autoencoder of its own; the "
         "error as mean over an image's values, and as their sum, which grows with the size of the images.",
-        ["sets", "epochs", "seeds", "mean error", "summed error", "paper's"],
-        lines,
+        pd.DataFrame(lines),
     )
 
 
-def _latex_line(cells: Sequence[str]) -> str:
-    text = " & ".join(cells)
-    for plain, escaped in (("_", r"\_"), ("%", r"\%"), ("±", r"$\pm$"), ("<", "$<$")):
-        text = text.replace(plain, escaped)
-    return rf"{text} \\"
+def _kind(results: Sequence[Result]) -> str:
+    entropies = [
+        (result.id_entropy, result.ood_entropy)
+        for result in results
+        if result.id_entropy is not None and result.ood_entropy is not None
+    ]
+    if not entropies:
+        return ""
+    inside, outside = np.mean(entropies, axis=0)
+    return f"{'S' if results[0].held_out else 'NS+S'}+{'P' if outside < inside else 'F'}"
+
+
+def _paper(row: Row) -> str:
+    """The paper's AUROC in percent, or "-"."""
+    return "-" if row.paper is None else _percent(row.paper.auroc_mean, row.paper.auroc_std)
+
+
+def _mean_std(values: Sequence[float]) -> str:
+    return _percent(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan)
+
+
+def _percent(mean: float, std: float) -> str:
+    return f"{100 * mean:.1f}" + ("" if math.isnan(std) else f" ± {100 * std:.1f}")
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    return frame.to_markdown(index=False, disable_numparse=True)
+
+
+def _latex(frame: pd.DataFrame) -> str:
+    styled = frame.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
+    rules = [{"selector": f"{place}rule", "props": ":hline;"} for place in ("top", "mid", "bottom")]
+    text = styled.set_table_styles(rules).to_latex(column_format="l" * len(frame.columns))
+    return text.rstrip().replace("±", r"$\pm$").replace("<", "$<$")

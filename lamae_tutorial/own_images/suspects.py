@@ -1,6 +1,7 @@
 """The page of `lamae score --report`: the most suspicious images, and all scores beside those of the calibration."""
 
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
@@ -31,21 +32,22 @@ def page_of_suspects(detector: Detector, source: str, summary: Summary, alpha: f
     counts = Table(
         "Counts",
         f"Called OoD: p-value at most {alpha:g}. Of in-distribution images, {100 * alpha:g}% are expected to be.",
-        ["images", "called OoD", "share", "not scored"],
-        [
-            [
-                str(summary.images),
-                str(summary.outliers),
-                f"{summary.outliers / max(1, summary.images - summary.problems):.1%}",
-                str(summary.problems),
-            ]
-        ],
+        pd.DataFrame(
+            {
+                "images": [str(summary.images)],
+                "called OoD": [str(summary.outliers)],
+                "share": [f"{summary.outliers / max(1, summary.images - summary.problems):.1%}"],
+                "not scored": [str(summary.problems)],
+            }
+        ),
     )
     most = Table(
         "Most suspicious",
         f"By the score {detector.calibration_kind_!r}, in the order of the pictures.",
-        ["", "path", "score"],
-        [[str(place), path, f"{score:.4g}"] for place, (score, path, _) in enumerate(summary.suspects, 1)],
+        pd.DataFrame(
+            [[str(place), path, f"{score:.4g}"] for place, (score, path, _) in enumerate(summary.suspects, 1)],
+            columns=["", "path", "score"],
+        ),
     )
     figures = {}
     if summary.suspects:
@@ -53,7 +55,7 @@ def page_of_suspects(detector: Detector, source: str, summary: Summary, alpha: f
             "Most suspicious images": _pictures(detector, summary),
             "Scores": _densities(detector, summary, alpha),
         }
-    return as_html(f"Scores of {source}", [counts, most] if most.lines else [counts], figures)
+    return as_html(f"Scores of {source}", [counts, most] if len(most.frame) else [counts], figures)
 
 
 def _pictures(detector: Detector, summary: Summary) -> Figure:

@@ -26,8 +26,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from lamae_tutorial.benchmark.records import read_records
-from lamae_tutorial.benchmark.tables import saved_arrays
+from lamae_tutorial.benchmark.records import array_key, read_results, saved_arrays
 from lamae_tutorial.complexity import complexity_normalized, complexity_normalizer, shannon_entropy
 from lamae_tutorial.detectors.memae import MemAE, MemAENetwork
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
@@ -342,15 +341,15 @@ def alpha_frames(
     return frames
 
 
-def held_out_frames(records: Sequence[Path], title: str) -> list[Frame]:
+def held_out_frames(records: Sequence[Path], detector: str) -> list[Frame]:
     """Frames of a class that is held out, one after the other: examples rebuilt, and the densities of the scores.
 
     Parameters
     ----------
     records : sequence of Path
         Records of `lamae benchmark` with the files of their scores beside them, one for each held-out class.
-    title : str
-        Of a detector that rebuilds images, as in tables: "LAMAE".
+    detector : str
+        The title of one that rebuilds images: "LAMAE".
 
     Returns
     -------
@@ -364,25 +363,31 @@ def held_out_frames(records: Sequence[Path], title: str) -> list[Frame]:
     """
     frames = []
     for path in records:
-        of_title = {result.detector: result for result in read_records([path])}
+        of_score = {result.score: result for result in read_results([path]) if result.detector == detector}
         arrays = saved_arrays(path)
-        ood = next(iter(of_title.values())).ood
-        if arrays is None or f"{title}/{ood}" not in arrays or f"reconstruction/{ood}" not in arrays:
-            raise ValueError(f"{path} holds no scores and reconstructions of {title} for a class that was held out")
+        result = of_score.get("error+")
+        if arrays is None or result is None or not result.held_out:
+            raise ValueError(f"{path} holds no scores and reconstructions of {detector} for a class that was held out")
+        ood = result.ood
         figure = Figure(figsize=(7.6, 2.9), facecolor="white")
         left, right = figure.subfigures(1, 2, width_ratios=[1.35, 1])
-        rows = {f"{ood}": f"image/{ood}", "rebuilt": f"reconstruction/{ood}", "ID": "image/id"}
-        rows["rebuilt "] = "reconstruction/id"
-        image_grid(left, {name: torch.from_numpy(arrays[key]) for name, key in rows.items()})
+        rows = {
+            f"{ood}": array_key("image", ood),
+            "rebuilt": array_key("reconstruction", ood),
+            "ID": array_key("image"),
+            "rebuilt ": array_key("reconstruction"),
+        }
+        image_grid(left, {name: arrays[key] for name, key in rows.items()})
         axes = right.subplots()
-        score_densities(axes, arrays[f"{title}+/id"], {ood: arrays[f"{title}+/{ood}"]})
-        error, corrected = of_title[title].auroc, of_title[f"{title}+"].auroc
-        axes.set_title(f"AUROC: {title} {100 * error:.1f} %, {title}+ {100 * corrected:.1f} %", fontsize="small")
-        axes.set(xlabel=f"score of {title}+", ylabel="", yticks=[])
+        score_densities(axes, arrays[array_key("score/error+")], {ood: arrays[array_key("score/error+", ood)]})
+        error, corrected = of_score["error"].auroc, result.auroc
+        titles = [of_score[kind].title for kind in ("error", "error+")]
+        axes.set_title(f"AUROC: {titles[0]} {100 * error:.1f} %, {titles[1]} {100 * corrected:.1f} %", fontsize="small")
+        axes.set(xlabel=f"score of {titles[1]}", ylabel="", yticks=[])
         right.subplots_adjust(left=0.05, right=0.97, bottom=0.2, top=0.88)
         alt = (
             f"{ood} held out: eight of its images and eight ID images, each above its reconstruction. AUROC of "
-            f"{title} {100 * error:.1f} %, of {title}+ {100 * corrected:.1f} %."
+            f"{titles[0]} {100 * error:.1f} %, of {titles[1]} {100 * corrected:.1f} %."
         )
         frames.append(_frame(figure, ood, alt, {"error": error, "error+": corrected}))
     return frames

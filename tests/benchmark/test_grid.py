@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,8 +15,9 @@ import pytest
 
 from lamae_tutorial import LAMAE, leave_one_class_out
 from lamae_tutorial.benchmark import grid
+from lamae_tutorial.benchmark.cells import cell_key
 from lamae_tutorial.benchmark.experiments import CellSpec, ScenarioSpec
-from lamae_tutorial.benchmark.grid import cell_key, run_grid
+from lamae_tutorial.benchmark.grid import run_grid
 from lamae_tutorial.benchmark.records import read_results
 
 WITHOUT_1 = ScenarioSpec("digits", "1")
@@ -48,13 +50,13 @@ def test_a_cell_leaves_its_record_and_its_scores(folder: Path) -> None:
     assert record["cell"]["scenario"] == {"id": "digits", "held_out": "1", "ood": [], "protocol": "balanced"}
     assert [result.epochs for result in read_results([path])] == [2] * 6
     with np.load(path.with_suffix(".npz")) as arrays:
-        np.testing.assert_array_equal(arrays["LAMAE/digits-1"], detector.score(ood))
-        entropy = [arrays["entropy/id"].mean(), arrays["entropy/digits-1"].mean()]
+        np.testing.assert_array_equal(arrays["score/error/ood/digits-1"], detector.score(ood))
+        entropy = [arrays["entropy/id"].mean(), arrays["entropy/ood/digits-1"].mean()]
         assert [record["results"][0][name] for name in ("id_entropy", "ood_entropy")] == entropy
-        shown = arrays["image/digits-1"]
+        shown = arrays["image/ood/digits-1"]
         rebuilt = detector.reconstruct(shown).numpy() * 255
         assert shown.shape == (8, 1, 8, 8)
-        np.testing.assert_allclose(arrays["reconstruction/digits-1"], rebuilt, atol=0.51)
+        np.testing.assert_allclose(arrays["reconstruction/ood/digits-1"], rebuilt, atol=0.51)
     with np.load(folder / f"{cell_key(CELLS[2])}.npz") as arrays:  # GODIN rebuilds nothing
         assert not [name for name in arrays if name.startswith("reconstruction/")]
 
@@ -104,6 +106,34 @@ def test_a_changed_default_makes_a_new_cell(monkeypatch: pytest.MonkeyPatch) -> 
     assert LAMAE.__init__.__kwdefaults__["beta"] == 1.0
     monkeypatch.setitem(LAMAE.__init__.__kwdefaults__, "beta", 2.0)
     assert cell_key(CELLS[1]) != before
+
+
+RECORDS = Path(__file__).parents[2] / "book/results/fast"
+
+
+@pytest.mark.parametrize("end", ["lamae-seed0-*", "godin-seed1-*", "vae-seed2-*"])
+def test_committed_cells_keep_their_names(end: str) -> None:
+    (path,) = RECORDS.glob(f"mnist-without-7-{end}.json")
+    (record,) = json.loads(path.read_text())
+    described = record["cell"]
+    scenario = ScenarioSpec(**{**described["scenario"], "ood": tuple(described["scenario"]["ood"])})
+    assert f"{cell_key(CellSpec(**{**described, 'scenario': scenario, 'parameters': ()}))}.json" == path.name
+
+
+def test_another_recipe_makes_a_new_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = cell_key(CELLS[1])
+    monkeypatch.setattr(LAMAE, "recipe", 2)
+    assert cell_key(CELLS[1]) != before
+
+
+def test_any_name_makes_a_files_name() -> None:
+    paths = ["/data/my images/own.npz", "/data/my_images/own.npz", "../own.npz", "ü" * 300 + ".npz"]
+    keys = [cell_key(replace(CELLS[0], scenario=ScenarioSpec(path, "a/b"))) for path in paths]
+    keys.append(cell_key(replace(CELLS[0], detector="lamae_tutorial.detectors.lamae:LAMAE")))
+    assert len(set(keys)) == 5
+    for key in keys:
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*-seed0-[0-9a-f]{12}", key) and len(key) < 150
+    assert keys[0].startswith("data_my_images_own.npz-without-a_b-autoencoder-seed0-")
 
 
 def test_a_failing_cell_is_recorded_and_the_others_go_on(tmp_path: Path) -> None:
@@ -174,7 +204,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert ended.stderr.count("digits without 1, seed") == 9 - len(before)
     assert sorted(Path(name).suffix for name in after) == [".json"] * 9 + [".npz"] * 9
     results = read_results(sorted(tmp_path.glob("*.json")))
-    trained = [(result.detector, result.seed) for result in results if result.detector in ("AE", "MemAE", "LAMAE")]
+    trained = [(result.title, result.seed) for result in results if result.title in ("AE", "MemAE", "LAMAE")]
     assert sorted(trained) == [(title, seed) for title in ("AE", "LAMAE", "MemAE") for seed in (0, 1, 2)]
     assert "9 of 9 cells finished" in ended.stdout
     assert "| digits-1 | LAMAE+" in ended.stdout

@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from lamae_tutorial.benchmark import page, tables
+from lamae_tutorial.benchmark import figures, tables
 from lamae_tutorial.benchmark.experiments import CellSpec, ScenarioSpec
 from lamae_tutorial.benchmark.grid import run_grid
-from lamae_tutorial.benchmark.records import aggregate, read_records, record_files
+from lamae_tutorial.benchmark.records import read_records, record_files
+from lamae_tutorial.benchmark.tables import aggregate
 from lamae_tutorial.cli import main
 from lamae_tutorial.metrics import delong
 
@@ -36,10 +38,11 @@ def test_tests_are_delongs_on_the_kept_scores(folder: Path) -> None:
     table = {table.title: table for table in tables.report_tables(records)}[
         "The best of each OoD set against the others"
     ]
-    rows = {row.detector: row for row in aggregate(records) if row.ood == "digits-1"}
+    rows = {row.title: row for row in aggregate(records) if row.ood == "digits-1"}
     best = max(rows.values(), key=lambda row: row.mean["auroc"])
     other = next(row for row in rows.values() if row.n == 2 and row is not best)
-    (line,) = [line for line in table.lines if line[:4] == ["digits", "digits-1", best.detector, other.detector]]
+    lines = table.frame.values.tolist()
+    (line,) = [line for line in lines if line[:4] == ["digits", "digits-1", best.title, other.title]]
     tests = []
     for one in best.results:
         for two in other.results:
@@ -47,7 +50,7 @@ def test_tests_are_delongs_on_the_kept_scores(folder: Path) -> None:
                 scores = []
                 for result in (one, two):
                     with np.load(records[result].with_suffix(".npz")) as arrays:
-                        scores += [arrays[f"{result.detector}/{name}"] for name in ("id", "digits-1")]
+                        scores += [arrays[f"score/{result.score}/{name}"] for name in ("id", "ood/digits-1")]
                 tests.append(delong(*scores))
     difference = 100 * np.mean([test.difference for test in tests])
     p = max(test.p for test in tests)
@@ -60,7 +63,7 @@ def test_without_scores_the_tests_are_left_out(folder: Path, tmp_path: Path) -> 
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (table,) = tables.report_tables(read_records(record_files([tmp_path])))
     assert table.title == "Ours beside the papers'"
-    assert f"{len(table.lines)} rows are not tested: their scores (.npz) were not kept" in table.note
+    assert f"{len(table.frame)} rows are not tested: their scores (.npz) were not kept" in table.note
 
 
 def test_seeds_without_scores_are_left_out_of_the_tests(folder: Path, tmp_path: Path) -> None:
@@ -69,9 +72,8 @@ def test_seeds_without_scores_are_left_out_of_the_tests(folder: Path, tmp_path: 
     next(tmp_path.glob("*-memae-seed0*.npz")).unlink()
     records = read_records(record_files([tmp_path]))
     main, *_, tests = tables.report_tables(records)
-    against = [line for line in tests.lines if "MemAE" in line]
-    assert against
-    assert {line[4] for line in against} == {"1"}
+    against = tests.frame[(tests.frame["best"] == "MemAE") | (tests.frame["against"] == "MemAE")]
+    assert list(against["seeds"]) and set(against["seeds"]) == {"1"}
     assert "not tested" not in main.note
 
 
@@ -93,11 +95,13 @@ def test_correlation_is_over_all_images_with_the_mean_error(folder: Path) -> Non
     epochs, values = of_set["digits"]
     path = next(folder.glob("*autoencoder*.npz"))
     with np.load(path) as arrays:
-        np.testing.assert_array_equal(values, [arrays["entropy/id"], arrays["AE/id"] / 64, arrays["AE/id"]])
+        np.testing.assert_array_equal(
+            values, [arrays["entropy/id"], arrays["score/error/id"] / 64, arrays["score/error/id"]]
+        )
     assert (seed, epochs) == (0, 2)
     expected = f"{np.corrcoef(*values[:2])[0, 1]:.4f}"
     table = tables.report_tables(records)[-1]
-    assert table.lines == [["digits", "2", "1", expected, expected, "-"]]
+    assert table.frame.values.tolist() == [["digits", "2", "1", expected, expected, "-"]]
 
 
 def test_correlation_joins_sets_of_different_epochs(tmp_path: Path) -> None:
@@ -109,13 +113,14 @@ def test_correlation_joins_sets_of_different_epochs(tmp_path: Path) -> None:
         path = tmp_path / f"{name}{epochs}.json"
         shape = [1, 2, 2] if name == "mnist" else [3, 2, 2]
         path.write_text(json.dumps([{"cell": cell, "image_shape": shape, "results": []}]))
-        np.savez(path.with_suffix(".npz"), **{"AE/id": error, "entropy/id": entropy})
+        np.savez(path.with_suffix(".npz"), **{"score/error/id": error, "entropy/id": entropy})
         if epochs > 3:
             together.append([entropy, error / np.prod(shape), error])
     records = {path: path for path in tmp_path.glob("*.json")}
     table = tables._correlation_table(records)
     mean, total = np.corrcoef(np.concatenate(together, axis=1))[0, 1:]
-    assert table.lines == [["cifar10, mnist", "4, 20", "1", f"{mean:.4f}", f"{total:.4f}", "0.7952"]]
+    line = ["cifar10, mnist", "4, 20", "1", f"{mean:.4f}", f"{total:.4f}", "0.7952"]
+    assert table.frame.values.tolist() == [line]
 
 
 def test_csv_has_the_numbers_in_full(folder: Path) -> None:
@@ -125,16 +130,26 @@ def test_csv_has_the_numbers_in_full(folder: Path) -> None:
     for line, row in zip(lines, rows, strict=True):
         assert float(line["auroc_mean"]) == row.mean["auroc"] and line["kind"] == row.kind
         assert line["auroc_std"] == ("" if row.n == 1 else str(row.std["auroc"]))
+        assert (line["title"], line["detector"], line["score"]) == (row.title, row.detector, row.score)
 
 
 def test_latex_and_markdown() -> None:
-    table = tables.Table("Title", "Note.", ["OoD", "AUROC"], [["fashion_mnist", "50.0 ± 1.0"]])
-    assert tables.as_markdown([table]).startswith("## Title\n\nNote.\n\n| OoD           | AUROC      |\n")
-    assert r"fashion\_mnist & 50.0 $\pm$ 1.0 \\" in tables.as_latex([table])
+    frame = pd.DataFrame([["fashion_mnist", "50.0 ± 1.0", "< 0.001"]], columns=["OoD", "AUROC", "error+ & msp"])
+    table = tables.Table("Title", "Note.", frame)
+    start = "## Title\n\nNote.\n\n| OoD           | AUROC      | error+ & msp   |\n"
+    assert tables.as_markdown([table]).startswith(start)
+    assert r"OoD & AUROC & error+ \& msp \\" in tables.as_latex([table])
+    assert r"fashion\_mnist & 50.0 $\pm$ 1.0 & $<$ 0.001 \\" in tables.as_latex([table])
+
+
+def test_html_is_escaped_and_whole() -> None:
+    long = "<b>" + "x" * 200
+    text = tables.as_html(pd.DataFrame({"path": [long], "ours is": ["below"]}))
+    assert "<td>&lt;b&gt;" + "x" * 200 + "</td>" in text and '<td class="below">below</td>' in text
 
 
 def test_figures(folder: Path) -> None:
-    drawn = page.figures(read_records(record_files([folder])))
+    drawn = figures.figures(read_records(record_files([folder])))
     assert list(drawn) == [
         "auroc-digits",
         "reconstructions-digits-1",
@@ -143,6 +158,8 @@ def test_figures(folder: Path) -> None:
         "entropy-error",
     ]
     assert len(drawn["reconstructions-digits-1"].axes) == 6 * 8
+    aurocs = [text.get_text() for text in drawn["auroc-digits"].axes[0].get_yticklabels()]
+    assert "digits-1  LAMAE+ [slots_per_class=1]" in aurocs and not [text for text in aurocs if "cosine" in text]
     (sizes,) = drawn["memory-size"].axes
     assert [text.get_text() for text in sizes.get_xticklabels()] == ["1", "10"]
 

@@ -7,8 +7,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from lamae_tutorial import Detector, DifferenceDetector, cross_dataset
-from lamae_tutorial.benchmark.cells import cell_record, evaluate
-from lamae_tutorial.benchmark.profiles import SETTINGS
+from lamae_tutorial.benchmark.cells import evaluate
+from lamae_tutorial.benchmark.records import cell_record
+from lamae_tutorial.benchmark.settings import SETTINGS
 from lamae_tutorial.data import catalogue, synthetic
 from lamae_tutorial.detectors.difference import DifferenceNetwork
 from lamae_tutorial.detectors.pseudo_outliers import inversion
@@ -216,7 +217,7 @@ def test_mnist_against_cifar10_is_brought_to_colour_and_recorded(tmp_path) -> No
         assert torch.equal(mnist.images[:, 0], mnist.images[:, 2])
         detector = quick().fit(scenario.train.images, None, scenario.validation)
         cell = evaluate(detector, scenario, 0)
-        assert list(cell.scores) == ["Difference", "Difference (error)+", "Difference (error)"]
+        assert list(cell.scores) == ["outlier", "error+", "error"]
         record = cell_record(cell)
         assert record["epochs_run"] == 2 and record["best_epoch"] in (1, 2)
         assert record["training_seconds"] == sum(epoch["seconds"] for epoch in detector.history_)

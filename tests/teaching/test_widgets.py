@@ -130,7 +130,8 @@ def test_held_out_classes_are_those_of_the_records(tmp_path: Path) -> None:
     assert [frame.label for frame in frames] == ["digits-8", "digits-3"]
     for frame, path in zip(frames, paths, strict=True):
         with np.load(path.with_suffix(".npz")) as scores:
-            pairs = [(scores[f"{title}/id"], scores[f"{title}/{frame.label}"]) for title in ("LAMAE", "LAMAE+")]
+            kinds = ("score/error", "score/error+")
+            pairs = [(scores[f"{kind}/id"], scores[f"{kind}/ood/{frame.label}"]) for kind in kinds]
         assert list(frame.numbers.values()) == pytest.approx([auroc(*pair) for pair in pairs])
         assert f"{100 * frame.numbers['error+']:.1f} %" in frame.alt
     assert frames[0].png != frames[1].png

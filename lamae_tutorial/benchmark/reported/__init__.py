@@ -1,6 +1,8 @@
 """The numbers that the papers report, typed out, and what reads them.
 
-`lamae.csv`: Tables 1 to 3 of Zhang et al. 2021, AUROC in percent, mean and standard deviation of 10 repeats.
+`lamae.csv`: Tables 1 to 3 of Zhang et al. 2021, AUROC in percent, mean and standard deviation of 10 repeats. Its VAE(e)
+and VAE(p) are the scores "error" and "probability" here, its LAMAE+ is LAMAE's score "error+". It took VAE(p) and
+SSVAE(p) over from the papers that proposed them, with their protocols.
 `lamae_table3_complexity.csv`: the complexity column of its Table 3, in bits.
 `difference.csv`: Tables 1 to 3 of Kim and Kim, AUC of one run in [0, 1].
 """
@@ -10,14 +12,6 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from math import nan
-
-# The paper took VAE(p) and SSVAE(p) over from the papers that proposed them, with their protocols.
-_PAPERS_TITLE = {
-    "VAE": "VAE(e)",
-    "VAE (probability)": "VAE(p)",
-    "SSVAE": "SSVAE(e)",
-    "SSVAE (probability)": "SSVAE(p)",
-}
 
 # Pearson's, between image entropy and reconstruction error (LAMAE paper, Section 3.2.1).
 CORRELATION = 0.7952
@@ -40,21 +34,20 @@ class Reported:
     table: int
 
 
-def reported(id_name: str, ood_name: str, detector: str, variant: str = "") -> Reported | None:
+def reported(id_name: str, ood_name: str, detector: str, score: str, variant: str = "") -> Reported | None:
     """What the papers report for this pair of sets, or None.
 
     Parameters
     ----------
     id_name, ood_name : str
         As in a scenario: "mnist" and "mnist-1", "cifar10" and "celeba".
-    detector : str
-        As in a result: "AE", "LAMAE+", "VAE (probability)" for the paper's VAE(p). Where two tables give a number, the
-        later one counts.
+    detector, score : str
+        As in a result: "LAMAE" and "error+". Where two tables give a number, the later one counts.
     variant : str
-        What is changed in the detector, see :func:`~lamae_tutorial.benchmark.cells.variant`. The difference-image
+        What is changed in the detector, see :func:`~lamae_tutorial.benchmark.settings.variant`. The difference-image
         paper's ablation has numbers for two.
     """
-    return _tables().get((id_name, ood_name, _PAPERS_TITLE.get(detector, detector), variant))
+    return _tables().get((id_name, ood_name, detector, score, variant))
 
 
 def reported_complexity() -> dict[str, float]:
@@ -63,15 +56,17 @@ def reported_complexity() -> dict[str, float]:
 
 
 @cache
-def _tables() -> dict[tuple[str, str, str, str], Reported]:
+def _tables() -> dict[tuple[str, str, str, str, str], Reported]:
     lamae = {
-        (row["id"], row["ood"], row["detector"], ""): Reported(
+        (row["id"], row["ood"], row["detector"], row["score"], ""): Reported(
             round(float(row["auroc_mean"]) / 100, 5), round(float(row["auroc_std"]) / 100, 5), int(row["table"])
         )
         for row in _read("lamae.csv")
     }
     difference = {
-        (row["id"], row["ood"], row["detector"], row["variant"]): Reported(float(row["auc"]), nan, int(row["table"]))
+        (row["id"], row["ood"], row["detector"], row["score"], row["variant"]): Reported(
+            float(row["auc"]), nan, int(row["table"])
+        )
         for row in _read("difference.csv")
     }
     return {**lamae, **difference}
