@@ -190,7 +190,7 @@ def results_table(results: Iterable[Result]) -> str:
     columns = _columns(rows)
     if any(row.paper for row in rows):
         columns["paper's AUROC"] = [_paper(row) for row in rows]
-    return _markdown(pd.DataFrame(columns))
+    return markdown(pd.DataFrame(columns))
 
 
 def accuracy_line(records: Iterable[Path]) -> str:
@@ -205,7 +205,12 @@ def accuracy_line(records: Iterable[Path]) -> str:
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table, padded so that it reads well as text."""
-    return _markdown(pd.DataFrame(rows, columns=list(header)))
+    return markdown(pd.DataFrame(rows, columns=list(header)))
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A table of texts as Markdown, each text as it stands."""
+    return frame.to_markdown(index=False, disable_numparse=True)
 
 
 @dataclass(frozen=True)
@@ -233,7 +238,7 @@ def report_tables(records: dict[Result, Path]) -> list[Table]:
 
 def as_markdown(tables: Sequence[Table]) -> str:
     """Tables as Markdown."""
-    return "\n\n".join(f"## {table.title}\n\n{table.note}\n\n{_markdown(table.frame)}" for table in tables)
+    return "\n\n".join(f"## {table.title}\n\n{table.note}\n\n{markdown(table.frame)}" for table in tables)
 
 
 def as_latex(tables: Sequence[Table]) -> str:
@@ -445,10 +450,6 @@ def _mean_std(values: Sequence[float]) -> str:
 
 def _percent(mean: float, std: float) -> str:
     return f"{100 * mean:.1f}" + ("" if math.isnan(std) else f" ± {100 * std:.1f}")
-
-
-def _markdown(frame: pd.DataFrame) -> str:
-    return frame.to_markdown(index=False, disable_numparse=True)
 
 
 def _latex(frame: pd.DataFrame) -> str:
