@@ -25,8 +25,6 @@ from lamae_tutorial.data.images import ImageSet
 from lamae_tutorial.data.scenarios import Scenario
 from lamae_tutorial.detectors import DETECTORS
 from lamae_tutorial.detectors.base import Detector
-from lamae_tutorial.detectors.classifying import ClassifyingDetector
-from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
 from lamae_tutorial.metrics import summary
 
 TPR = 0.95
@@ -192,14 +190,13 @@ def evaluate(detector: Detector, scenario: Scenario, seed: int) -> Cell:
     by_set = {name: detector.scores(part.images) for name, part in sets.items()}
     default, *others = detector.score_kinds
     scores = {detector.title: {name: kinds[default] for name, kinds in by_set.items()}}
-    if isinstance(detector, ReconstructionDetector):
+    if detector.rebuilds:
         title = detector.title if default == "error" else f"{detector.title} (error)"
-        scores[f"{title}+"] = {
-            name: complexity_normalized(kinds["error"], sets[name].images) for name, kinds in by_set.items()
-        }
+        scores[f"{title}+"] = {name: kinds["error+"] for name, kinds in by_set.items()}
+        others.remove("error+")
     for kind in others:
         scores[f"{detector.title} ({kind})"] = {name: kinds[kind] for name, kinds in by_set.items()}
-    if isinstance(detector, ReconstructionDetector) and isinstance(detector, ClassifyingDetector):
+    if {"error+", "msp"} <= set(detector.score_kinds):
         scores[f"{detector.title} (error+ & msp)"] = _joint(detector, scenario.validation, sets, by_set)
     entropy = {name: shannon_entropy(part.images).numpy() for name, part in sets.items()}
     changed = variant(type(detector).__name__, detector.get_params(), scenario.train.name)
@@ -227,7 +224,7 @@ def evaluate(detector: Detector, scenario: Scenario, seed: int) -> Cell:
                 )
             )
     accuracy = None
-    if isinstance(detector, ClassifyingDetector) and scenario.test.labels is not None:
+    if detector.classifies and scenario.test.labels is not None:
         accuracy = float((detector.classify(scenario.test.images) == scenario.test.labels.numpy()).mean())
     return Cell(scenario, detector, seed, scores, results, entropy, accuracy)
 
@@ -269,7 +266,7 @@ def cell_record(cell: Cell) -> dict[str, Any]:
         "best_epoch": int(np.argmin(losses)) + 1,
         "training_seconds": sum(epoch["seconds"] for epoch in detector.history_),
         "training_images": len(cell.scenario.train),
-        "provenance": provenance(next(detector.network_.parameters()).device),
+        "provenance": provenance(detector.network_device()),
         "image_shape": list(cell.scenario.image_shape),
         "accuracy": cell.accuracy,
         "results": [asdict(result) for result in cell.results],

@@ -39,8 +39,7 @@ from lamae_tutorial.benchmark.experiments import CellSpec, ScenarioSpec
 from lamae_tutorial.data.catalogue import DATA_SETS, data_root, found, how_to_get, load_images
 from lamae_tutorial.data.scenarios import Scenario, cross_dataset, leave_one_class_out
 from lamae_tutorial.detectors import DETECTORS
-from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
-from lamae_tutorial.detectors.together import fit_together
+from lamae_tutorial.detectors.together import can_fit_together, fit_together
 
 Outcome = tuple[dict[str, Any], dict[str, NDArray[np.generic]]]  # a cell's record and arrays
 _Results = Iterator[tuple[CellSpec, Callable[[], Outcome]]]
@@ -197,7 +196,7 @@ def _outcome(cell: CellSpec, trained: Cell) -> Outcome:
     scenario = trained.scenario
     arrays: dict[str, NDArray[np.generic]] = dict(score_arrays(trained))
     arrays |= {f"entropy/{name}": values for name, values in trained.entropy.items()}
-    if cell.scenario.held_out is not None and isinstance(trained.detector, ReconstructionDetector):
+    if cell.scenario.held_out is not None and trained.detector.rebuilds:
         for name, images in {"id": scenario.test.images, **{key: s.images for key, s in scenario.ood.items()}}.items():
             some = images[np.linspace(0, len(images) - 1, min(EXAMPLES, len(images))).astype(int)]
             arrays[f"image/{name}"] = some.numpy()
@@ -237,7 +236,7 @@ def _in_turn(cells: Sequence[CellSpec], root: str | None, device: str) -> _Resul
 def _side_by_side(cells: Sequence[CellSpec], root: str | None, device: str) -> _Results:
     groups: dict[CellSpec, list[CellSpec]] = {}
     for cell in cells:
-        stackable = DETECTORS[cell.detector].stackable
+        stackable = can_fit_together(DETECTORS[cell.detector])
         groups.setdefault(replace(cell, seed=0) if stackable else cell, []).append(cell)
     for group in groups.values():
         if len(group) == 1:

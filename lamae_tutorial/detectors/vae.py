@@ -36,7 +36,7 @@ class VariationalDetector(ReconstructionDetector):
     likelihood is a sum) and :class:`Detector`.
     """
 
-    score_kinds: ClassVar[tuple[str, ...]] = ("error", "probability")
+    score_kinds: ClassVar[tuple[str, ...]] = ("error", "error+", "probability")
 
     num_samples: int = 16
     min_log_variance: float = -1.0
@@ -81,6 +81,7 @@ class VAE(VariationalDetector):
     """Variational autoencoder; labels are not used. Parameters: :class:`VariationalDetector`."""
 
     title: ClassVar[str] = "VAE"
+    can_be_stacked: ClassVar[bool] = True
 
     def build_network(self, image_shape: ImageShape, num_classes: int) -> nn.Module:
         return self.build_variational(image_shape, 0)
