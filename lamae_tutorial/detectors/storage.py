@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -45,7 +46,7 @@ def write_folder(folder: str | os.PathLike[str], config: Mapping[str, Any], tens
         new.mkdir()
         save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, new / WEIGHTS)
         content = {"format": FORMAT, **config, "sha256": _digest(new / WEIGHTS)}
-        (new / CONFIG).write_text(json.dumps(content, indent=1, default=_name) + "\n")
+        (new / CONFIG).write_text(json.dumps(content, indent=1, default=_plain) + "\n")
         if target.exists():
             target.rename(old)
         new.rename(target)
@@ -86,5 +87,8 @@ def _digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _name(value: object) -> str:
+def _plain(value: object) -> object:
+    """NumPy's values as Python's; anything else, such as a function, as its name."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
     return getattr(value, "__name__", repr(value))

@@ -117,6 +117,14 @@ def test_saved_and_loaded_scores_are_equal(name: str, detector: Detector, bars: 
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
 
 
+def test_numpys_numbers_are_as_good_as_pythons(bars: Bars, tmp_path: Path) -> None:
+    settings = {"epochs": np.int64(1), "latent_dim": np.int32(4), "learning_rate": np.float32(0.01)}
+    loaded = Detector.load(make("autoencoder", **settings).fit(bars[0]).save(tmp_path / "model"))
+    assert [loaded.get_params()[name] for name in settings] == [1, 4, pytest.approx(0.01)]
+    with pytest.raises(ValueError, match="epochs must be a whole number >= 1; got True"):
+        make("autoencoder", epochs=True).fit(bars[0])
+
+
 @each_detector
 def test_scikit_learns_contract(name: str, detector: Detector, bars: Bars) -> None:
     fresh = clone(detector)
