@@ -44,7 +44,8 @@ def main() -> None:
     print(f"ours        {1000 * statistics.median(ours):7.1f} ms")
     print(f"torchvision {1000 * statistics.median(peer):7.1f} ms, this / ours: {statistics.median(ratios):.0f}")
     difference = (made["ours"] - made["torchvision"]).abs().amax((0, 1))
-    print(f"largest difference {difference.max():.3f}, in the middle of the images {difference[15:17, 15:17].max():.3f}")
+    middle = difference[SIDE // 2 - 1 : SIDE // 2 + 1, SIDE // 2 - 1 : SIDE // 2 + 1]
+    print(f"largest difference {difference.max():.3f}, in the middle of the images {middle.max():.3f}")
 
 
 if __name__ == "__main__":
