@@ -135,6 +135,8 @@ class VariationalNetwork(nn.Module):
         return self.decode(mean, logits)[0], logits
 
 
+# Not F.gaussian_nll_loss: it looks at the sign of the variances in Python, which neither torch.vmap (training side by
+# side) nor torch.compile(fullgraph=True) can follow. The tests compare the two.
 def gaussian_nll(images: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """-log N(x; mean, variance) of each image, summed over its pixels: (B,), in nats."""
     each = 0.5 * (math.log(2 * math.pi) + log_variance + (images - mean).square() * (-log_variance).exp())
