@@ -119,7 +119,8 @@ def bring_to_shape(images: Tensor, image_shape: ImageShape) -> Tensor:
     """Bring images to another shape by a fixed rule.
 
     Smaller images are padded with zeros on all sides (28 x 28 in the middle of 32 x 32); larger ones are shrunk by area
-    averaging. Grey is copied to three channels; colour becomes grey by the luma weights of ITU-R BT.601.
+    averaging. Grey is copied to three channels; colour becomes grey by torchvision's luma weights: 0.2989 red,
+    0.587 green, 0.114 blue.
 
     Parameters
     ----------
@@ -135,8 +136,9 @@ def bring_to_shape(images: Tensor, image_shape: ImageShape) -> Tensor:
     if channels not in (1, 3) or height < 1 or width < 1:
         raise ValueError(f"image_shape must be (1 or 3, height, width); got {image_shape}")
     if images.shape[1] == 3 and channels == 1:
-        luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-        images = (images * luma).sum(1, keepdim=True).round().to(torch.uint8)
+        from torchvision.transforms.v2.functional import rgb_to_grayscale  # here: slow to import
+
+        images = rgb_to_grayscale(images.float()).round().to(torch.uint8)  # of uint8 it would cut off, not round
     small = (min(images.shape[2], height), min(images.shape[3], width))
     if images.shape[2:] != small:
         images = F.interpolate(images.float(), small, mode="area").round().to(torch.uint8)
