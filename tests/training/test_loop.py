@@ -142,6 +142,13 @@ def test_devices() -> None:
             resolve_device(name)
 
 
+def test_images_and_labels_are_moved_to_the_device() -> None:
+    sets = _Sets([(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.arange(4))] * 2, torch.device("meta"))
+    images, labels = sets.part([slice(0, 3), torch.tensor([3, 1, 2], device="meta")])
+    assert [part.is_meta for part in (*images, *labels)] == [True] * 4
+    assert {len(part) for part in (*images, *labels)} == {3}
+
+
 def test_ctrl_c_keeps_the_best_weights() -> None:
     reference, _ = run([3.0], epochs=1)
     network = Offset()
