@@ -13,6 +13,7 @@ book: $(VENV)/.installed
 
 # The chapters run one on each core; the kernels of two must not fight for both.
 test: $(VENV)/.installed
+	tools/browser.sh
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

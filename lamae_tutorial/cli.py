@@ -117,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("model", type=Path, metavar="MODEL", help="of lamae fit")
     score.add_argument("input", metavar="INPUT", help="a folder, a pattern in quotes, an image, .npy or .npz")
     score.add_argument("--out", type=Path, required=True, metavar="FILE", help="new .csv or .parquet")
+    score.add_argument("--detector", metavar="NAME", help="of a model of your own class: module:Class")
     score.add_argument("--alpha", type=float, default=0.05, help="share of false alarms (default: %(default)s)")
     score.add_argument("--report", type=Path, metavar="FILE", help="an .html page with the most suspicious images")
     score.add_argument("--resize", action="store_true", help="bring images of another size to the model's")
@@ -306,8 +307,8 @@ def _report(options: argparse.Namespace) -> None:
 def _fit(options: argparse.Namespace) -> None:
     from lamae_tutorial.benchmark.settings import new_detector
     from lamae_tutorial.data import catalogue as datasets
-    from lamae_tutorial.data.images import stratified_split
     from lamae_tutorial.detectors.storage import check_target
+    from lamae_tutorial.own_images.fit import fit_images
 
     detector = new_detector(
         options.detector, options.data, epochs=options.epochs, random_state=options.seed, device=options.device
@@ -317,30 +318,26 @@ def _fit(options: argparse.Namespace) -> None:
     split = "train" if options.data in datasets.DATA_SETS else "all"
     images = datasets.load_images(options.data, split, options.root, size=size)
     print(images)
-    rest, part = stratified_split(images.labels, len(images), 0.1, options.seed)
-    training, calibration = images.subset(rest), images.subset(part)
     try:
-        detector.fit(training.images, training.labels)
+        fit_images(detector, images, kind=options.score, per_class=options.per_class, random_state=options.seed)
     except KeyboardInterrupt as stop:
         if not hasattr(detector, "network_"):
             raise
         print(f"lamae fit: {stop}", file=sys.stderr)
-    if detector.num_classes_:
-        detector.class_names_ = images.classes
-    detector.calibrate(calibration.images, options.score, options.per_class)
     detector.save(options.out)
-    lowest = detector.calibration_.lowest_alpha()
-    print(f"Calibrated with {len(calibration)} images that were not trained on; lowest alpha: {lowest:.4f}")
+    count, lowest = len(detector.calibration_.scores), detector.calibration_.lowest_alpha()
+    print(f"Calibrated with {count} images that were not trained on; lowest alpha: {lowest:.4f}")
     print(f"Written: {options.out}. Now: lamae score {options.out} INPUT --out scores.csv")
 
 
 def _score(options: argparse.Namespace) -> int:
-    from lamae_tutorial import Detector
+    from lamae_tutorial.detectors import Detector, find_detector
     from lamae_tutorial.own_images import scoring, suspects
 
     if options.report is not None and not options.report.parent.is_dir():
         raise FileNotFoundError(f"{options.report.parent} is no folder: make it first")
-    detector = Detector.load(options.model, options.device)
+    kind = Detector if options.detector is None else find_detector(options.detector)
+    detector = kind.load(options.model, options.device)
     done = scoring.score_images(
         detector,
         options.input,

@@ -10,6 +10,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+from sklearn.metrics import auc, average_precision_score, roc_curve
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Summary:
 
 
 def summary(id_scores: ArrayLike, ood_scores: ArrayLike, tpr: float = 0.95) -> Summary:
-    """AUROC, AUPRC of both kinds and the false positive rate, from one sort of the scores.
+    """AUROC, AUPRC of both kinds and the false positive rate.
 
     Parameters
     ----------
@@ -57,22 +59,14 @@ def summary(id_scores: ArrayLike, ood_scores: ArrayLike, tpr: float = 0.95) -> S
     if not 0 < tpr <= 1:
         raise ValueError(f"tpr must lie in (0, 1]; got {tpr}")
     inside, outside = finite_scores(id_scores, "id_scores"), finite_scores(ood_scores, "ood_scores")
-    values = np.concatenate([inside, outside])
-    order = np.argsort(values, kind="stable")
-    values = values[order]
-    is_id = order < len(inside)
-    last = np.append(np.flatnonzero(np.diff(values)), len(values) - 1)  # the last of each run of equal scores
-    # Images with a score up to each distinct value: what a threshold there accepts.
-    id_accepted = np.cumsum(is_id)[last]
-    ood_accepted = last + 1 - id_accepted
-    id_rate = id_accepted / len(inside)
-    ood_rate = ood_accepted / len(outside)
-    id_rejected = len(inside) - np.append(0, id_accepted[:-1])
-    ood_rejected = len(outside) - np.append(0, ood_accepted[:-1])
+    scores = np.concatenate([inside, outside])
+    is_ood = np.arange(len(scores)) >= len(inside)
+    # With ID as the positive class, a threshold's positives are the images that it accepts.
+    ood_rate, id_rate, _ = roc_curve(~is_ood, -scores, drop_intermediate=False)
     return Summary(
-        auroc=float(np.trapezoid(np.append(0, id_rate), np.append(0, ood_rate))),
-        auprc_ood=_average_precision(ood_rejected[::-1], id_rejected[::-1]),
-        auprc_id=_average_precision(id_accepted, ood_accepted),
+        auroc=float(auc(ood_rate, id_rate)),
+        auprc_ood=float(average_precision_score(is_ood, scores)),
+        auprc_id=float(average_precision_score(~is_ood, -scores)),
         fpr_at_tpr=float(ood_rate[np.argmax(id_rate >= tpr)]),
         tpr=tpr,
     )
@@ -231,16 +225,10 @@ def bootstrap_interval(values: ArrayLike, level: float = 0.95, resamples: int = 
 
 def _components(inside: NDArray[np.float64], outside: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
     """For each ID image the share of OoD above it, for each OoD image the share of ID below it (ties half)."""
-    ranks = _midranks(np.concatenate([inside, outside]))
-    below_id = ranks[: len(inside)] - _midranks(inside)  # OoD images below
-    below_ood = ranks[len(inside) :] - _midranks(outside)  # ID images below
+    ranks = rankdata(np.concatenate([inside, outside]))  # equal scores share the mean of their ranks
+    below_id = ranks[: len(inside)] - rankdata(inside)  # OoD images below
+    below_ood = ranks[len(inside) :] - rankdata(outside)  # ID images below
     return 1 - below_id / len(outside), below_ood / len(inside)
-
-
-def _midranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks from 1 on; equal values share the mean of theirs."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
 
 
 def finite_scores(scores: ArrayLike, name: str) -> NDArray[np.float64]:
@@ -251,10 +239,3 @@ def finite_scores(scores: ArrayLike, name: str) -> NDArray[np.float64]:
     if not np.isfinite(array).all():
         raise ValueError(f"{name}: {np.count_nonzero(~np.isfinite(array))} of {array.size} scores are not finite")
     return array
-
-
-def _average_precision(true_positives: NDArray[np.int64], false_positives: NDArray[np.int64]) -> float:
-    """Sum of precision times gain in recall, over cumulative counts from the strictest threshold on."""
-    precision = true_positives / (true_positives + false_positives)
-    recall = true_positives / true_positives[-1]
-    return float(np.sum(precision * np.diff(recall, prepend=0)))

@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.functional import to_tensor
 
 from lamae_tutorial import LAMAE
-from lamae_tutorial.training.loop import Data, Settings, train
+from lamae_tutorial.data.images import TrainingData
+from lamae_tutorial.training.loop import TrainingSettings, train
 
 BATCH = 128
 
@@ -68,24 +69,9 @@ def network_alone(detector: LAMAE, images: torch.Tensor, labels: torch.Tensor) -
 
 def our_epoch(detector: LAMAE, images: torch.Tensor, labels: torch.Tensor) -> float:
     network = detector.build_network((1, 28, 28), 10)
-    settings = Settings(
-        epochs=1,
-        batch_size=BATCH,
-        learning_rate=1e-3,
-        patience=1,
-        precision="float32",
-        device=torch.device("cpu"),
-        description="ours",
-        verbose=False,
-    )
-    history = train(
-        network,
-        detector.parameter_groups(network),
-        detector.loss,
-        Data(images, labels, images[:2], labels[:2], seed=0),
-        settings,
-        selection_loss=detector.selection_loss,
-    )
+    settings = TrainingSettings(epochs=1, batch_size=BATCH, device="cpu", verbose=False)
+    data = TrainingData(images, labels, images[:2], labels[:2], num_classes=10, seed=0)
+    history = train(network, detector.loss, data, settings)
     return len(images) / history[0]["seconds"]
 
 

@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from lamae_tutorial import ImageSet
 
 @pytest.fixture(scope="session")
 def mnist_test() -> ImageSet:
-    """The real MNIST test images. Tests that use it run where the data are (LAMAE_DATA or the cache folder)."""
+    """The real MNIST test images, from LAMAE_DATA or the cache folder: the only real data that a test may need."""
     from lamae_tutorial import load_images
 
     try:
@@ -51,6 +52,19 @@ def bars() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
             image[0, [0, 7]] = image[0, :, [0, 7]] = 1
     diagonal = torch.eye(8, dtype=torch.int64)
     return noisy(images), labels, noisy((diagonal | diagonal.flip(0)).expand(60, 1, 8, 8))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With CI=true a test that would skip fails and says what is missing. Only a GPU may be missing."""
+    report = yield
+    reason = str(report.longrepr)
+    if report.skipped and os.environ.get("CI") == "true" and "needs a CUDA device" not in reason:
+        report.outcome, report.longrepr = "failed", f"With CI=true no test may skip: {reason}"
+    return report
+
+
+pytest_make_collect_report = pytest_runtest_makereport  # a whole file that would skip
 
 
 def pytest_configure(config: pytest.Config) -> None:

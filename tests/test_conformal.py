@@ -1,8 +1,10 @@
 """Conformal p-values: by hand, and that their guarantee holds."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
-from scipy.stats import binom, false_discovery_control
+from scipy.stats import binom
 
 from lamae_tutorial.conformal import Calibration, benjamini_hochberg, conformal_threshold, fisher
 
@@ -58,13 +60,22 @@ def test_guarantee_holds_in_each_group_only_with_groups() -> None:
     assert alone[groups[half[1]] == 1].mean() > 0.08
 
 
-@pytest.mark.parametrize("alpha", [0.05, 0.2])
-def test_benjamini_hochberg_against_scipy(alpha: float) -> None:
+@pytest.mark.parametrize("alpha", [Fraction(1, 100), Fraction(1, 20), Fraction(1, 5)])
+def test_benjamini_hochberg_by_its_definition(alpha: Fraction) -> None:
     generator = np.random.default_rng(3)
-    for share in (0.0, 0.1, 0.9):
-        p = np.where(generator.random(500) < share, generator.random(500) ** 8, generator.random(500))
-        np.testing.assert_array_equal(benjamini_hochberg(p, alpha), false_discovery_control(p) <= alpha)
-    assert not benjamini_hochberg([0.9, 0.8], alpha).any()
+    for n in (19, 99, 999):  # calibration images
+        for m in (1, 8, 100):
+            ranks = 1 + (generator.random(m) ** 4 * n).astype(int)
+            exact = sorted(Fraction(int(rank), n + 1) for rank in ranks)
+            passing = [p for i, p in enumerate(exact, 1) if p <= alpha * i / m]
+            called = ranks <= max(passing, default=0) * (n + 1)
+            np.testing.assert_array_equal(benjamini_hochberg(ranks / (n + 1), float(alpha)), called)
+
+
+def test_benjamini_hochberg_calls_p_values_that_meet_the_bound_exactly() -> None:
+    p = np.array([5 / 800] * 5 + [1.0] * 3)  # 5/800 = 0.01 * 5/8
+    np.testing.assert_array_equal(benjamini_hochberg(p, 0.01), p < 1)
+    assert not benjamini_hochberg([0.9, 0.8], 0.2).any()
 
 
 def test_bad_input_is_named() -> None:

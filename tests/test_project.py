@@ -68,24 +68,27 @@ def test_book_configuration_has_both_names() -> None:
         assert (ROOT / name).resolve() == ROOT / "book" / name
 
 
-def test_the_projects_address_stands_in_one_place() -> None:
-    address = yaml.safe_load(text("book/_config.yml"))["repository"]["url"].removeprefix("https://")
+def test_the_projects_address_stands_in_two_places_and_is_the_same() -> None:
+    url = yaml.safe_load(text("book/_config.yml"))["repository"]["url"]
+    assert PROJECT["urls"]["Repository"] == url
+    assert all(each == url or each.startswith(f"{url}/") for each in PROJECT["urls"].values())
+    address = url.removeprefix("https://")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
     files = [name for name in listed.split("\0") if name and (ROOT / name).is_file() and not (ROOT / name).is_symlink()]
     if not files:
         pytest.skip("not a git checkout")
-    assert [name for name in files if address in (ROOT / name).read_text(errors="ignore")] == ["book/_config.yml"]
+    found = [name for name in files if address in (ROOT / name).read_text(errors="ignore")]
+    assert found == ["book/_config.yml", "pyproject.toml"]
 
 
 def test_readme_ci_and_workflows_call_the_same_targets() -> None:
     for name in ("README.md", ".ci/run"):
         assert re.search(r"^(    )?make book$", text(name), re.M), name
         assert re.search(r"^(    )?make test$", text(name), re.M), name
-    assert "make test" in text(".github/workflows/tests.yml")
-    assert "make book" in text(".github/workflows/book.yml")
+    test = yaml.safe_load(text(".github/workflows/tests.yml"))["jobs"]["test"]
+    assert [step["run"] for step in test["steps"] if "run" in step][-1] == ".ci/run"
+    assert test["strategy"]["matrix"]["python"] == ["3.10", "3.11", "3.12", "3.13"]
     assert "make colab" in text(".github/workflows/colab.yml")
-    tested = yaml.safe_load(text(".github/workflows/tests.yml"))["jobs"]["test"]["strategy"]["matrix"]["python"]
-    assert tested == ["3.10", "3.11", "3.12", "3.13"]
 
 
 def test_readme_shows_the_committed_records() -> None:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lamae_tutorial.benchmark._shim import find_detector
 from lamae_tutorial.benchmark.experiments import CellSpec, ScenarioSpec
 from lamae_tutorial.benchmark.records import (
     Arrays,
@@ -32,7 +31,7 @@ from lamae_tutorial.complexity import shannon_entropy
 from lamae_tutorial.conformal import Calibration, fisher
 from lamae_tutorial.data.catalogue import load_images
 from lamae_tutorial.data.scenarios import Scenario, cross_dataset, leave_one_class_out
-from lamae_tutorial.detectors.base import Detector
+from lamae_tutorial.detectors import Detector, find_detector
 from lamae_tutorial.detectors.together import fit_together
 from lamae_tutorial.metrics import summary
 

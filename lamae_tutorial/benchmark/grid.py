@@ -20,11 +20,12 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from lamae_tutorial.benchmark._shim import can_fit_together, find_detector
 from lamae_tutorial.benchmark.cells import Outcome, cell_key, compute, compute_together
 from lamae_tutorial.benchmark.experiments import CellSpec
 from lamae_tutorial.benchmark.records import Result, write_cell, write_file
 from lamae_tutorial.data.catalogue import DATA_SETS, data_root, found, how_to_get
+from lamae_tutorial.detectors import find_detector
+from lamae_tutorial.detectors.together import can_fit_together
 
 _Results = Iterator[tuple[CellSpec, Callable[[], Outcome]]]
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lamae_tutorial.benchmark.provenance import provenance
@@ -22,7 +21,7 @@ from lamae_tutorial.benchmark.settings import class_name, known_class, variant
 from lamae_tutorial.data.catalogue import DATA_SETS
 from lamae_tutorial.data.images import ImageSet
 from lamae_tutorial.data.scenarios import Scenario
-from lamae_tutorial.detectors.base import Detector
+from lamae_tutorial.detectors import Detector
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -175,7 +174,6 @@ def cell_record(cell: Cell) -> dict[str, Any]:
     detector, history = cell.detector, cell.detector.history_
     last_stage = history[-1].get("stage") if history else None
     losses = [epoch["validation_loss"] for epoch in history if epoch.get("stage") == last_stage]
-    weights = next(detector.network_.parameters(), torch.empty(0))
     return {
         "scenario": cell.scenario.name,
         "detector": class_name(type(detector)),
@@ -187,7 +185,7 @@ def cell_record(cell: Cell) -> dict[str, Any]:
         "training_seconds": sum(epoch["seconds"] for epoch in history),
         "training_images": len(cell.scenario.train),
         "data": cell.scenario.data,
-        "provenance": provenance(weights.device),
+        "provenance": provenance(detector.network_device()),
         "image_shape": list(cell.scenario.image_shape),
         "accuracy": cell.accuracy,
         "results": [asdict(result) for result in cell.results],

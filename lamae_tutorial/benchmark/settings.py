@@ -8,9 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from lamae_tutorial.benchmark._shim import find_detector
-from lamae_tutorial.detectors import DETECTORS
-from lamae_tutorial.detectors.base import Detector
+from lamae_tutorial.detectors import DETECTORS, Detector, find_detector
 
 _CIFAR10 = {"channels": (64, 128, 128, 256), "latent_dim": 64}
 

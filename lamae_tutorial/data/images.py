@@ -1,4 +1,4 @@
-"""Images as tensors: what a set of them is, how one is checked, divided and brought to another shape.
+"""Images and labels as tensors: what a set of them is, how they are checked, divided and brought to another shape.
 
 Images at rest are uint8 (N, C, H, W) with 0 black and 255 full intensity.
 """
@@ -17,7 +17,12 @@ from torch.nn import functional as F
 
 ImageShape = tuple[int, int, int]  # (channels, height, width)
 
+MISSING = -1  # an image without a label
+VALIDATION_SHARE = 0.1  # of the ID training images (LAMAE paper, Section 4.1)
+_FEWEST = 4  # images to train on
+
 Images = Tensor | NDArray[Any]
+Labels = Tensor | NDArray[Any] | list[int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +74,7 @@ class ImageSet:
     @property
     def image_shape(self) -> ImageShape:
         """Channels, height and width of one image."""
-        channels, height, width = self.images.shape[1:]
-        return channels, height, width
+        return shape_of(self.images)
 
     @cached_property
     def sha256(self) -> str:
@@ -130,11 +134,131 @@ def stratified_split(labels: Tensor | None, n: int, share: float, random_state: 
     return torch.from_numpy(np.sort(rest)), torch.from_numpy(np.sort(part))
 
 
+Validation = ImageSet | tuple[Images, Labels | None]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """Training and validation images of one shape, checked.
+
+    Attributes
+    ----------
+    images, validation_images : uint8 or float tensor (N, C, H, W)
+        On the CPU.
+    labels, validation_labels : int64 tensor (N,) or None
+        Classes 0..S-1; -1 is a missing label. None for detectors that use no labels.
+    num_classes : int
+        S; 0 without labels.
+    seed : int
+        Of the split and of the order of the images.
+    """
+
+    images: Tensor
+    labels: Tensor | None
+    validation_images: Tensor
+    validation_labels: Tensor | None
+    num_classes: int
+    seed: int
+
+    @property
+    def image_shape(self) -> ImageShape:
+        """Channels, height and width of one image."""
+        return shape_of(self.images)
+
+
+def training_data(
+    images: Images,
+    labels: Labels | None,
+    validation: Validation | None,
+    seed: int,
+    *,
+    labels_may_be_missing: bool = False,
+) -> TrainingData:
+    """Check what `fit` was given, and hold back validation images where none were given.
+
+    Parameters
+    ----------
+    images : uint8 (N, C, H, W), or float in [0, 1]
+    labels : int (N,) or None
+        None for a detector that uses no labels; the labels of `validation` are then ignored.
+    validation : ImageSet, or pair of images and labels, or None
+        None holds back 10% of the images, stratified by label.
+    seed : int
+        Of that split.
+    labels_may_be_missing : bool
+        Whether -1 is a label.
+
+    Raises
+    ------
+    ValueError
+        Images or labels of another form, fewer than four images, a class without an image, or less than two classes.
+    """
+    tensor = check_images(images)
+    if len(tensor) < _FEWEST:
+        raise ValueError(f"training needs at least {_FEWEST} images; got {len(tensor)}")
+    lowest = MISSING if labels_may_be_missing else 0
+    targets = None if labels is None else check_labels(labels, len(tensor), lowest)
+    num_classes = 0 if targets is None else count_classes(targets)
+    if validation is None:
+        rest, part = stratified_split(targets, len(tensor), VALIDATION_SHARE, seed)
+        held_back, held_back_targets = tensor[part], None if targets is None else targets[part]
+        tensor, targets = tensor[rest], None if targets is None else targets[rest]
+    else:
+        pair = (validation.images, validation.labels) if isinstance(validation, ImageSet) else validation
+        held_back, held_back_targets = check_images(pair[0], shape_of(tensor)), None
+        if targets is not None:
+            if pair[1] is None:
+                raise ValueError("the validation images need class labels, as the training images have them; got none")
+            held_back_targets = check_labels(pair[1], len(held_back), lowest, num_classes)
+    return TrainingData(tensor, targets, held_back, held_back_targets, num_classes, seed)
+
+
+def check_labels(labels: Labels, n: int, lowest: int = 0, num_classes: int | None = None) -> Tensor:
+    """Labels as int64 tensor (n,) on the CPU.
+
+    Raises
+    ------
+    ValueError
+        Not n whole numbers, or a label below `lowest` or, where `num_classes` is given, not below it.
+    """
+    tensor = torch.as_tensor(labels)
+    if tensor.shape != (n,) or tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+        raise ValueError(
+            f"labels must be {n} whole numbers, one an image; got {tensor.dtype} of shape {tuple(tensor.shape)}"
+        )
+    low, high = int(tensor.min()), int(tensor.max())
+    if low < lowest or (num_classes is not None and high >= num_classes):
+        expected = f">= {lowest}"
+        if num_classes is not None:
+            expected = f"in {lowest}..{num_classes - 1}, the classes of the training images"
+        raise ValueError(f"labels must be {expected}; got labels from {low} to {high}")
+    return tensor.long().cpu()
+
+
+def count_classes(labels: Tensor) -> int:
+    """S; every class 0..S-1 must occur, and there must be two at least."""
+    present = torch.unique(labels[labels != MISSING]).tolist()
+    if present != list(range(len(present))):
+        raise ValueError(f"labels must be 0..S-1 with no class missing; got the classes {present}: renumber them")
+    if len(present) < 2:
+        raise ValueError(
+            f"there are labels of {len(present)} classes: a detector that uses labels needs at least two classes"
+        )
+    return len(present)
+
+
+def shape_of(images: Tensor) -> ImageShape:
+    """Channels, height and width of the images (N, C, H, W)."""
+    channels, height, width = images.shape[1:]
+    return channels, height, width
+
+
 def bring_to_shape(images: Tensor, image_shape: ImageShape) -> Tensor:
     """Bring images to another shape by a fixed rule.
 
     Smaller images are padded with zeros on all sides (28 x 28 in the middle of 32 x 32); larger ones are shrunk by area
-    averaging. Grey is copied to three channels; colour becomes grey by the luma weights of ITU-R BT.601.
+    averaging. Grey is copied to three channels; colour becomes grey by torchvision's luma weights: 0.2989 red,
+    0.587 green, 0.114 blue.
 
     Parameters
     ----------
@@ -150,8 +274,9 @@ def bring_to_shape(images: Tensor, image_shape: ImageShape) -> Tensor:
     if channels not in (1, 3) or height < 1 or width < 1:
         raise ValueError(f"image_shape must be (1 or 3, height, width); got {image_shape}")
     if images.shape[1] == 3 and channels == 1:
-        luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-        images = (images * luma).sum(1, keepdim=True).round().to(torch.uint8)
+        from torchvision.transforms.v2.functional import rgb_to_grayscale  # here: slow to import
+
+        images = rgb_to_grayscale(images.float()).round().to(torch.uint8)  # of uint8 it would cut off, not round
     small = (min(images.shape[2], height), min(images.shape[3], width))
     if images.shape[2:] != small:
         images = F.interpolate(images.float(), small, mode="area").round().to(torch.uint8)

@@ -12,14 +12,12 @@ from typing import Literal, get_args
 import torch
 
 from lamae_tutorial.data.catalogue import DATA_SETS, load_images
-from lamae_tutorial.data.images import ImageSet, ImageShape, bring_to_shape, stratified_split
+from lamae_tutorial.data.images import VALIDATION_SHARE, ImageSet, ImageShape, bring_to_shape, stratified_split
 from lamae_tutorial.data.synthetic import SYNTHETIC
 
 Protocol = Literal["balanced", "test-only"]
 Name = str | os.PathLike[str]
 Load = Callable[..., ImageSet]
-
-VALIDATION_SHARE = 0.1  # of the ID training images (LAMAE paper, Section 4.1)
 
 
 @dataclass(frozen=True, eq=False)

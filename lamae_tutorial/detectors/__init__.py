@@ -1,13 +1,19 @@
-"""All detectors by name: one file and one entry here add one."""
+"""All detectors by name: one file and one entry here add one. A user's own are found by `find_detector`."""
+
+import sys
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
 
 from lamae_tutorial.detectors.autoencoder import AutoEncoder
-from lamae_tutorial.detectors.base import Detector
+from lamae_tutorial.detectors.base import Detector as Detector
 from lamae_tutorial.detectors.difference import DifferenceDetector
 from lamae_tutorial.detectors.dsebm import DSEBM
 from lamae_tutorial.detectors.godin import GODIN
 from lamae_tutorial.detectors.lamae import LAMAE
 from lamae_tutorial.detectors.memae import MemAE
 from lamae_tutorial.detectors.pixelcnn import PixelCNN
+from lamae_tutorial.detectors.registry import ENTRY_POINTS
 from lamae_tutorial.detectors.ssvae import SSVAE
 from lamae_tutorial.detectors.vae import VAE
 
@@ -22,3 +28,37 @@ DETECTORS: dict[str, type[Detector]] = {
     "pixelcnn": PixelCNN,
     "dsebm": DSEBM,
 }
+
+
+def find_detector(name: str) -> type[Detector]:
+    """A class of detectors by its name.
+
+    Parameters
+    ----------
+    name : str
+        A key of `DETECTORS`; a name that an installed package gives in the entry-point group
+        `lamae_tutorial.detectors`; or "module:Class", which is imported, also from the current folder.
+
+    Raises
+    ------
+    ValueError
+        There is no such detector, or the class is none.
+    """
+    if name in DETECTORS:
+        return DETECTORS[name]
+    points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    module, colon, attribute = name.partition(":")
+    if name in points:
+        kind = points[name].load()
+    elif colon:
+        if str(Path.cwd()) not in sys.path:
+            sys.path.append(str(Path.cwd()))
+        try:
+            kind = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ValueError(f"{name} cannot be imported: {error}") from error
+    else:
+        raise ValueError(f"unknown detector {name}; there are {', '.join([*DETECTORS, *points])}, and module:Class")
+    if not (isinstance(kind, type) and issubclass(kind, Detector)):
+        raise ValueError(f"{name} is no class derived from lamae_tutorial.Detector; got {kind!r}")
+    return kind

@@ -17,12 +17,14 @@ from lamae_tutorial.networks.convolutional import ConvDecoder, ConvEncoder
 class AutoEncoder(ReconstructionDetector):
     """Plain convolutional autoencoder.
 
-    Scores: "error", the squared reconstruction error, and "cosine", 1 - cos(image, reconstruction).
+    Scores: "error", the squared reconstruction error; "error+", the same divided by CN; "cosine", 1 - cos(image,
+    reconstruction).
     Parameters are those of :class:`ReconstructionDetector` and :class:`Detector`. Labels are not used.
     """
 
     title: ClassVar[str] = "AE"
-    score_kinds: ClassVar[tuple[str, ...]] = ("error", "cosine")
+    score_kinds: ClassVar[tuple[str, ...]] = ("error", "error+", "cosine")
+    can_be_stacked: ClassVar[bool] = True
 
     def build_network(self, image_shape: ImageShape, num_classes: int) -> nn.Module:
         channels = self.resolve()[0]

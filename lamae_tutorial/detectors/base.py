@@ -2,16 +2,17 @@
 
 **A higher score means more out-of-distribution**, for every score of every detector. A detector is a scikit-learn
 estimator: its constructor stores parameters only, `fit` sets the names that end in an underscore, `random_state` is
-read in `fit`. A subclass writes three hooks (`build_network`, `loss`, `score_batch`); everything else is here and
-in `training.py`.
+read in `fit`. A subclass writes three hooks, `build_network`, `loss` and `score_batch`; one in closed form writes
+`train_network` in place of `loss`.
 """
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from inspect import isabstract
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -23,76 +24,38 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from lamae_tutorial.conformal import Calibration, check_alpha
-from lamae_tutorial.data.images import Images, ImageSet, ImageShape, check_images, stratified_split
-from lamae_tutorial.training.loop import Data, History, Precision, Settings, Stopped, as_float, resolve_device, train
+from lamae_tutorial.data.images import Images, ImageShape, Labels, TrainingData, Validation, check_images, training_data
+from lamae_tutorial.detectors.registry import find_class, register
+from lamae_tutorial.detectors.storage import read_folder, write_folder
+from lamae_tutorial.training.loop import History, Stopped, TrainingSettings, as_float, resolve_device, train
+from lamae_tutorial.training.stacking import Groups
 
-Labels = Tensor | NDArray[np.generic] | list[int]
 Self = TypeVar("Self", bound="Detector")
 Result = TypeVar("Result")
-Run = Callable[..., History]
 
-MISSING = -1  # an image without a label
 ALPHA = 0.05  # share of ID images that `predict` may reject, unless told otherwise
 _SCORE_BATCH = 1024
-
-
-@dataclass(frozen=True)
-class Task:
-    """A detector's training, with everything that was given checked.
-
-    Attributes
-    ----------
-    data : lamae_tutorial.training.loop.Data
-    settings : lamae_tutorial.training.loop.Settings
-    image_shape : (int, int, int)
-    num_classes : int
-    """
-
-    data: Data
-    settings: Settings
-    image_shape: ImageShape
-    num_classes: int
-
-    @contextmanager
-    def seeded(self) -> Iterator[None]:
-        """PyTorch's global generators start from the task's seed, and are as before afterwards."""
-        device = self.settings.device
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(self.data.seed)
-            yield
+_SCORES, _GROUPS = "calibration.scores", "calibration.groups"  # saved beside the network's tensors
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class Detector(OutlierMixin, BaseEstimator, ABC):
+class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
     """Base class of all detectors: their common parameters and everything that is done alike.
 
     Parameters
     ----------
-    epochs : int
-        Passes over the training images, at most.
-    batch_size : int
-        Images a step.
-    learning_rate : float
-        Of Adam.
-    patience : int
-        Training stops after so many epochs without a lower loss on the validation images.
+    epochs, batch_size, learning_rate, patience, precision, device, verbose
+        See :class:`lamae_tutorial.training.loop.TrainingSettings`.
     random_state : int or None
         Seed of everything random in `fit`: split, initial weights, order of images. None draws a new one.
-    precision : {"float32", "tf32", "bf16"}
-        Of the arithmetic in training, see :func:`lamae_tutorial.training.loop.arithmetic`. Scores are
-        computed as PyTorch is set.
-    device : str
-        "auto" (a CUDA device if there is one, else the CPU) or a PyTorch device name.
-    verbose : bool
-        Show a progress bar, if the output is a terminal.
 
     Attributes
     ----------
     network_ : torch.nn.Module
         The trained network, in evaluation mode.
     history_ : list of dict
-        Losses of each epoch, see :func:`lamae_tutorial.training.loop.train`; with a key "stage" where
-        there are several.
+        Losses of each epoch, see :func:`lamae_tutorial.training.loop.train`; with the key "stage" where there are
+        several, and empty for a detector in closed form.
     image_shape_ : (int, int, int)
         Channels, height and width of the images.
     num_classes_ : int
@@ -106,64 +69,73 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         own after `calibrate`.
     calibration_kind_ : str
         The score that p-values are made of.
+
+    Notes
+    -----
+    What a detector can do is said by its class: `title`, its name in tables; `score_kinds`, the names of its scores,
+    the default first; `needs_labels` and `labels_may_be_missing`; `rebuilds` (it has :meth:`reconstruct`), `classifies`
+    (it has :meth:`classify`), `can_be_stacked` (seeds can be trained side by side). `recipe` is a number that is raised
+    when the detector's code changes its results by more than rounding: records of different recipes are not mixed.
     """
 
-    title: ClassVar[str]  # in tables, as the papers call it
+    title: ClassVar[str]
+    score_kinds: ClassVar[tuple[str, ...]]
     needs_labels: ClassVar[bool] = False
     labels_may_be_missing: ClassVar[bool] = False
-    score_kinds: ClassVar[tuple[str, ...]]
-    stackable: ClassVar[bool] = True  # can be trained side by side, see `together.py`
+    rebuilds: ClassVar[bool] = False
+    classifies: ClassVar[bool] = False
+    can_be_stacked: ClassVar[bool] = False
+    recipe: ClassVar[int] = 1
 
-    epochs: int = 20
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    patience: int = 20
     random_state: int | None = None
-    precision: Precision = "float32"
-    device: str = "auto"
-    verbose: bool = True
+
+    def __init_subclass__(cls, **further: Any) -> None:
+        super().__init_subclass__(**further)
+        register(cls)
+
+    # What a subclass writes -------------------------------------------------------------------------------------------
 
     @abstractmethod
     def build_network(self, image_shape: ImageShape, num_classes: int) -> nn.Module:
         """A new network for images of this shape, with weights drawn from PyTorch's global generator."""
 
     @abstractmethod
-    def loss(self, network: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
-        """Mean loss of a batch: images float (B, C, H, W) in [0, 1], labels int64 (B,) or None."""
-
-    @abstractmethod
     def score_batch(self, network: nn.Module, images: Tensor) -> dict[str, Tensor]:
         """All named scores of a batch from one forward pass, float (B,), higher = more out-of-distribution."""
+
+    def loss(self, network: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Mean loss of a batch: images float (B, C, H, W) in [0, 1], labels int64 (B,) or None."""
+        raise TypeError(f"{type(self).__name__} has neither `loss` nor `train_network`: write one of them")
 
     def selection_loss(self, network: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
         """What the best epoch is chosen by on the validation images: the loss."""
         return self.loss(network, images, labels)
 
-    def parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:
+    def parameter_groups(self, network: nn.Module) -> Groups:
         """What Adam gets: one group of all parameters."""
         return [{"params": list(network.parameters())}]
 
-    def train_network(self, network: nn.Module, run: Run) -> History:
-        """Train in place and return the history: one stage by default.
+    def train_network(self, network: nn.Module, data: TrainingData) -> History:
+        """Train in place and return the history: one stage of gradient descent by default.
 
-        Parameters
-        ----------
-        network : torch.nn.Module
-        run : callable (network, parameter_groups, loss, *, selection_loss, milestones)
-            :func:`lamae_tutorial.training.loop.train` with the images and the detector's settings filled in. A detector
-            of several stages calls it once for each, with the part of the network that is trained.
+        A detector of several stages calls :func:`lamae_tutorial.training.loop.train` once for each. One in closed form
+        computes the network's tensors from `data.images` and returns an empty list.
         """
-        return run(network, self.parameter_groups(network), self.loss, selection_loss=self.selection_loss)
+        return train(
+            network,
+            self.loss,
+            data,
+            self,
+            parameter_groups=self.parameter_groups(network),
+            selection_loss=self.selection_loss,
+        )
 
-    def finish(self, network: nn.Module, validation_images: Tensor) -> None:
-        """What is set in the trained network on ID validation images, float (N, C, H, W): nothing."""
+    def finish(self, validation_images: Tensor) -> None:
+        """What the fitted detector sets by ID validation images, uint8 or float (N, C, H, W): nothing."""
 
-    def fit(
-        self: Self,
-        images: Images,
-        labels: Labels | None = None,
-        validation: ImageSet | tuple[Images, Labels | None] | None = None,
-    ) -> Self:
+    # What users call --------------------------------------------------------------------------------------------------
+
+    def fit(self: Self, images: Images, labels: Labels | None = None, validation: Validation | None = None) -> Self:
         """Train on in-distribution images.
 
         Parameters
@@ -188,68 +160,41 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             Ctrl-C. If an epoch was finished (in the last stage, where there are several), the detector is fitted all
             the same, with the best weights so far, and may be used and saved.
         """
-        task = self.prepare(images, labels, validation)
-        stopped = None
-        with task.seeded():
-            network = self.build_network(task.image_shape, task.num_classes)
+        data = self.prepare(images, labels, validation)
+        with seeded(data.seed, self.device):
+            network = self.build_network(data.image_shape, data.num_classes)
             try:
-                history = self.train_network(network, partial(train, data=task.data, settings=task.settings))
+                history = self.train_network(network, data)
             except Stopped as stop:
-                (history,), stopped = stop.histories, stop
-            self.keep(network, history, task)
-        if stopped is not None:
-            raise stopped
+                self.keep(network, stop.histories[0], data)
+                raise
+            self.keep(network, history, data)
         return self
 
-    def prepare(
-        self, images: Images, labels: Labels | None, validation: ImageSet | tuple[Images, Labels | None] | None
-    ) -> "Task":
-        """What `fit` gets, checked and split, as :class:`Task`. Parameters and errors are those of `fit`."""
-        for name in ("epochs", "batch_size", "patience"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number >= 1; got {value!r}")
-        tensor = check_images(images)
-        if len(tensor) < 4:
-            raise ValueError(f"training needs at least 4 images; got {len(tensor)}")
-        targets = self._check_labels(labels, len(tensor))
-        num_classes = 0 if targets is None else _count_classes(targets)
-        channels, height, width = tensor.shape[1:]
-        image_shape = (channels, height, width)
+    def prepare(self, images: Images, labels: Labels | None, validation: Validation | None) -> TrainingData:
+        """What `fit` gets, checked and divided. Parameters and errors are those of `fit`."""
+        self.check_settings()
+        if self.needs_labels and labels is None:
+            raise ValueError(f"{type(self).__name__} needs the class labels of its images; got none")
         drawn = int(np.random.SeedSequence().generate_state(1)[0])
         seed = drawn if self.random_state is None else self.random_state
-        if validation is None:
-            rest, part = stratified_split(targets, len(tensor), 0.1, seed)
-            held_back = (tensor[part], None if targets is None else targets[part])
-            tensor, targets = tensor[rest], None if targets is None else targets[rest]
-        else:
-            pair = (validation.images, validation.labels) if isinstance(validation, ImageSet) else validation
-            held_back_images = check_images(pair[0], image_shape)
-            held_back = (held_back_images, self._check_labels(pair[1], len(held_back_images), num_classes))
-        settings = Settings(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            patience=self.patience,
-            precision=self.precision,
-            device=resolve_device(self.device),
-            description=type(self).__name__,
-            verbose=self.verbose,
-        )
-        return Task(Data(tensor, targets, *held_back, seed), settings, image_shape, num_classes)
+        used = labels if self.needs_labels else None
+        return training_data(images, used, validation, seed, labels_may_be_missing=self.labels_may_be_missing)
 
-    def keep(self, network: nn.Module, history: History, task: "Task") -> None:
-        """Become fitted: finish the trained network, set all that ends in an underscore, and calibrate."""
-        held_back = task.data.validation_images
-        with torch.no_grad():
-            self.finish(network, as_float(held_back.to(task.settings.device)))
-        self.network_ = network.eval()
+    def keep(self, network: nn.Module, history: History, data: TrainingData) -> None:
+        """Become fitted: set all that ends in an underscore, and calibrate with the validation images."""
+        self.network_ = network.to(resolve_device(self.device)).eval()
         self.history_ = history
-        self.image_shape_ = task.image_shape
-        self.num_classes_ = task.num_classes
-        self.class_names_ = tuple(str(label) for label in range(task.num_classes))
-        self.seed_ = task.data.seed
-        self.calibrate(held_back)
+        self.image_shape_ = data.image_shape
+        self.num_classes_ = data.num_classes
+        self.class_names_ = tuple(str(label) for label in range(data.num_classes))
+        self.seed_ = data.seed
+        self.finish(data.validation_images)
+        self.calibrate(data.validation_images)
+
+    def fit_predict(self, images: Images, labels: Labels | None = None) -> NDArray[np.int64]:
+        """`fit` on the images and `predict` the same: int64 (N,), +1 or -1."""
+        return self.fit(images, labels).predict(images)
 
     def scores(self, images: Images) -> dict[str, NDArray[np.float64]]:
         """All named scores.
@@ -271,7 +216,20 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             Images of another shape, type or range.
         """
         parts = self.batched(images, lambda batch: self.score_batch(self.network_, batch))
-        return {kind: torch.cat([part[kind] for part in parts]).double().cpu().numpy() for kind in self.score_kinds}
+        raw = {kind: torch.cat([part[kind] for part in parts]).double().cpu().numpy() for kind in parts[0]}
+        scores = {**raw, **self.derived_scores(raw, images)}
+        if scores.keys() != set(self.score_kinds):
+            raise ValueError(
+                f"{type(self).__name__} announces the scores {', '.join(self.score_kinds)} (score_kinds) "
+                f"and gives {', '.join(scores)} (score_batch)"
+            )
+        return {kind: scores[kind] for kind in self.score_kinds}
+
+    def derived_scores(
+        self, scores: Mapping[str, NDArray[np.float64]], images: Images
+    ) -> dict[str, NDArray[np.float64]]:
+        """Further scores, made of those of `score_batch`, (N,): none."""
+        return {}
 
     def score(self, images: Images, kind: str | None = None) -> NDArray[np.float64]:
         """One score per image, **higher = more out-of-distribution**.
@@ -286,20 +244,31 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         -------
         float64 array (N,)
         """
-        kind = self.score_kinds[0] if kind is None else kind
-        if kind not in self.score_kinds:
-            raise ValueError(f"{type(self).__name__} has the scores {', '.join(self.score_kinds)}; got {kind!r}")
+        if kind is not None and not isinstance(kind, str):
+            raise TypeError(
+                f"score(images, kind) takes the name of a score; got a {type(kind).__name__}. It returns one score per "
+                "image and no single number: cross_val_score and grid searches need scoring=FUNCTION of the detector"
+            )
+        kind = self.check_kind(kind)
         return self.scores(images)[kind]
 
     def score_samples(self, images: Images) -> NDArray[np.float64]:
         """Minus the default score, (N,): scikit-learn's direction, lower = more out-of-distribution."""
         return -self.score(images)
 
+    def reconstruct(self, images: Images) -> Tensor:
+        """Reconstructions of images, for detectors that `rebuilds`: float tensor (N, C, H, W) in [0, 1] on the CPU."""
+        raise ValueError(f"{type(self).__name__} rebuilds no images")
+
+    def classify(self, images: Images) -> NDArray[np.int64]:
+        """The predicted class of each image, for detectors that `classifies`: int64 (N,) in 0..S-1."""
+        raise ValueError(f"{type(self).__name__} has no classifier")
+
     def calibrate(self: Self, images: Images, kind: str | None = None, per_class: bool = False) -> Self:
         """Set what p-values compare with; see :mod:`lamae_tutorial.conformal`.
 
-        `fit` does so with the validation images. As they have chosen the best epoch, the guarantee holds for them only
-        nearly: calibrate with images that `fit` has not seen where it matters.
+        `fit` does so with the validation images. The same images selected the best epoch, so the guarantee is only
+        approximate: calibrate with images that `fit` has not seen where it matters.
 
         Parameters
         ----------
@@ -315,23 +284,25 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         -------
         self
         """
-        kind = self.score_kinds[0] if kind is None else kind
-        self.calibration_ = Calibration(self.score(images, kind), self.groups(images) if per_class else None)
+        kind = self.check_kind(kind)
+        self.calibration_ = Calibration(self.score(images, kind), self.classify(images) if per_class else None)
         self.calibration_kind_ = kind
         return self
 
-    def groups(self, images: Images) -> NDArray[np.int64]:
-        """The group in which each image is calibrated per class, (N,)."""
-        raise ValueError(f"{type(self).__name__} has no classifier, so that it cannot be calibrated per class")
-
-    def p_values(self, images: Images) -> NDArray[np.float64]:
+    def p_values(self, images: Images, scores: Mapping[str, NDArray[np.float64]] | None = None) -> NDArray[np.float64]:
         """Conformal p-values: float64 (N,) in (0, 1], **small = out-of-distribution**.
 
         The probability that an in-distribution image gets a p-value of at most alpha is at most alpha.
+
+        Parameters
+        ----------
+        images : uint8 (N, C, H, W), or float in [0, 1]
+        scores : dict of str to float64 array (N,), optional
+            What :meth:`scores` gave for these images, so that they are not computed again.
         """
         check_is_fitted(self, "calibration_")
-        groups = None if self.calibration_.groups is None else self.groups(images)
-        return self.calibration_.p_values(self.score(images, self.calibration_kind_), groups)
+        scores = self.scores(images) if scores is None else scores
+        return self.calibration_.p_values(scores[self.calibration_kind_], self._groups(images))
 
     def predict(self, images: Images, alpha: float = ALPHA) -> NDArray[np.int64]:
         """+1 for images accepted as in-distribution, -1 for outliers, whose p-value is at most alpha: int64 (N,).
@@ -354,8 +325,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     def decision_function(self, images: Images) -> NDArray[np.float64]:
         """The score up to which `predict` accepts, minus the score, (N,): negative for outliers."""
         check_is_fitted(self, "calibration_")
-        groups = None if self.calibration_.groups is None else self.groups(images)
-        return self.calibration_.thresholds(ALPHA, groups) - self.score(images, self.calibration_kind_)
+        return self.calibration_.thresholds(ALPHA, self._groups(images)) - self.score(images, self.calibration_kind_)
 
     def check_alpha(self, alpha: float) -> None:
         """Refuse a false-alarm rate outside (0, 1), or so low that the calibration rejects nothing."""
@@ -371,52 +341,128 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         """Apply a function to the images as float batches on the network's device, without gradients."""
         check_is_fitted(self, "network_")
         tensor = check_images(images, self.image_shape_)
-        device = next(self.network_.parameters()).device
         with torch.no_grad():
-            return [function(as_float(batch.to(device))) for batch in tensor.split(_SCORE_BATCH)]
+            return [function(as_float(batch.to(self.network_device()))) for batch in tensor.split(_SCORE_BATCH)]
+
+    def network_device(self) -> torch.device:
+        """Where the fitted network's tensors lie; the CPU for a network without any."""
+        tensors = chain(self.network_.parameters(), self.network_.buffers(), [torch.empty(0)])
+        return next(tensors).device
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write the detector to a folder: see :func:`lamae_tutorial.detectors.storage.save`."""
-        from lamae_tutorial.detectors import storage
+        """Write a fitted detector to a folder, whole or not at all.
 
-        return storage.save(self, folder)
+        Parameters
+        ----------
+        folder : path
+            New or empty, or a detector saved before, which is replaced.
+
+        Returns
+        -------
+        pathlib.Path
+            The folder.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        FileExistsError
+            There is something else of that name.
+        """
+        check_is_fitted(self, "network_")
+        config = {
+            "detector": type(self).__name__,
+            "module": type(self).__module__,
+            "parameters": self.get_params(),
+            "image_shape": self.image_shape_,
+            "num_classes": self.num_classes_,
+            "class_names": self.class_names_,
+            "seed": self.seed_,
+            "calibration_kind": self.calibration_kind_,
+            "history": self.history_,
+        }
+        tensors = {**self.network_.state_dict(), _SCORES: torch.from_numpy(self.calibration_.scores)}
+        if self.calibration_.groups is not None:
+            tensors[_GROUPS] = torch.from_numpy(self.calibration_.groups)
+        return write_folder(folder, config, tensors)
 
     @classmethod
     def load(cls: type[Self], folder: str | os.PathLike[str], device: str = "auto") -> Self:
-        """Read a detector of this class: see :func:`lamae_tutorial.detectors.storage.load`."""
-        from lamae_tutorial.detectors import storage
+        """Read a detector of this class, or of one derived from it, that was saved.
 
-        return storage.load(folder, cls, device)
+        The class is looked up among those that are known: this package's, those of installed packages (entry point
+        `lamae_tutorial.detectors`), and those that were defined or imported before. Nothing is imported from the
+        folder.
 
-    def _check_labels(self, labels: Labels | None, n: int, num_classes: int | None = None) -> Tensor | None:
-        """Labels as int64 tensor (n,), or None for a detector that uses none."""
-        name = type(self).__name__
-        if not self.needs_labels:
-            return None
-        if labels is None:
-            raise ValueError(f"{name} needs the class labels of its images (training and validation); got none")
-        tensor = torch.as_tensor(labels)
-        if tensor.shape != (n,) or tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
-            raise ValueError(
-                f"labels must be {n} whole numbers, one an image; got {tensor.dtype} of shape {tuple(tensor.shape)}"
-            )
-        low, high = int(tensor.min()), int(tensor.max())
-        lowest = MISSING if self.labels_may_be_missing else 0
-        if low < lowest or (num_classes is not None and high >= num_classes):
-            expected = f">= {lowest}"
-            if num_classes is not None:
-                expected = f"in {lowest}..{num_classes - 1}, the classes of the training images"
-            raise ValueError(f"{name}: labels must be {expected}; got labels from {low} to {high}")
-        return tensor.long().cpu()
+        Parameters
+        ----------
+        folder : path
+        device : str
+            Where the network is put, see :class:`Detector`.
+
+        Raises
+        ------
+        FileNotFoundError
+            No such folder.
+        ValueError
+            The folder is damaged, foreign or of a newer version, or its class is not known.
+        """
+        config, state = read_folder(folder)
+        try:
+            kind = find_class(str(config["detector"]), str(config["module"]))
+            if not issubclass(kind, cls) or isabstract(kind):
+                raise ValueError(f"holds a {kind.__name__}; expected a {cls.__name__}")
+            detector: Self = kind(**{**config["parameters"], "device": device})
+            channels, height, width = (int(size) for size in config["image_shape"])
+            detector.image_shape_ = (channels, height, width)
+            detector.num_classes_ = int(config["num_classes"])
+            detector.class_names_ = tuple(str(name) for name in config["class_names"])
+            if len(detector.class_names_) != detector.num_classes_:
+                raise ValueError(f"names {len(detector.class_names_)} of {detector.num_classes_} classes")
+            detector.seed_ = int(config["seed"])
+            detector.calibration_kind_ = str(config["calibration_kind"])
+            detector.history_ = list(config["history"])
+            groups = state.pop(_GROUPS, None)
+            detector.calibration_ = Calibration(state.pop(_SCORES).numpy(), None if groups is None else groups.numpy())
+            network = detector._empty_network(state)
+            network.load_state_dict(state)
+        except (ValueError, LookupError, TypeError, RuntimeError) as error:
+            raise ValueError(f"{folder}: not a saved detector, or a damaged one: {error}") from error
+        detector.network_ = network.to(resolve_device(device)).to(memory_format=torch.channels_last).eval()
+        return detector
+
+    def _empty_network(self, state: Mapping[str, Tensor]) -> nn.Module:
+        """A network of the parameters and the shape set, which these tensors fit."""
+
+        def build() -> nn.Module:
+            network = self.build_network(self.image_shape_, self.num_classes_)
+            if {name: value.shape for name, value in network.state_dict().items()} != shapes:
+                raise ValueError("the weights do not fit the parameters in config.json")
+            return network
+
+        shapes = {name: value.shape for name, value in state.items()}
+        with torch.random.fork_rng(devices=[]):
+            try:
+                with torch.device("meta"):  # the shapes are compared before anything is allocated
+                    build()
+            except (NotImplementedError, RuntimeError):
+                pass  # a network that cannot be built without its values
+            return build()
+
+    def check_kind(self, kind: str | None) -> str:
+        """The name of a score, None for the default; a ValueError for a score that the detector does not have."""
+        if kind is not None and kind not in self.score_kinds:
+            raise ValueError(f"{type(self).__name__} has the scores {', '.join(self.score_kinds)}; got {kind!r}")
+        return self.score_kinds[0] if kind is None else kind
+
+    def _groups(self, images: Images) -> NDArray[np.int64] | None:
+        """The group in which each image is compared, (N,), if the calibration has groups."""
+        return None if self.calibration_.groups is None else self.classify(images)
 
 
-def _count_classes(labels: Tensor) -> int:
-    """S; every class 0..S-1 must occur."""
-    present = torch.unique(labels[labels != MISSING]).tolist()
-    if present != list(range(len(present))):
-        raise ValueError(f"labels must be 0..S-1 with no class missing; got the classes {present}: renumber them")
-    if len(present) < 2:
-        raise ValueError(
-            f"there are labels of {len(present)} classes: a detector that uses labels needs at least two classes"
-        )
-    return len(present)
+@contextmanager
+def seeded(seed: int, device: str) -> Iterator[None]:
+    """PyTorch's global generators start from a seed, and are as before afterwards."""
+    used = resolve_device(device)
+    with torch.random.fork_rng(devices=[used] if used.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

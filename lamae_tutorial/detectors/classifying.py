@@ -17,6 +17,7 @@ class ClassifyingDetector(Detector):
     """A detector whose network returns the logits of the in-distribution classes second; it needs labels 0..S-1."""
 
     needs_labels: ClassVar[bool] = True
+    classifies: ClassVar[bool] = True
 
     def classify(self, images: Images) -> NDArray[np.int64]:
         """The predicted in-distribution class of each image: int64 (N,) in 0..S-1.
@@ -26,9 +27,6 @@ class ClassifyingDetector(Detector):
         images : uint8 (N, C, H, W), or float in [0, 1]
         """
         return torch.cat(self.batched(images, lambda batch: self.network_(batch)[1].argmax(1))).cpu().numpy()
-
-    def groups(self, images: Images) -> NDArray[np.int64]:
-        return self.classify(images)
 
 
 def confidence(logits: Tensor) -> dict[str, Tensor]:

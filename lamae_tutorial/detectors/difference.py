@@ -14,14 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lamae_tutorial.data.images import Images, ImageShape
+from lamae_tutorial.data.images import Images, ImageShape, TrainingData
 from lamae_tutorial.detectors.autoencoder import AutoEncoderNetwork
-from lamae_tutorial.detectors.base import Run
 from lamae_tutorial.detectors.pseudo_outliers import MIXTURE, Strategy, find_strategy, make_outliers
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
 from lamae_tutorial.networks.convolutional import ConvDecoder, ConvEncoder
 from lamae_tutorial.networks.resnet import ResNetDecoder, resnet_features
-from lamae_tutorial.training.loop import History, Stopped
+from lamae_tutorial.training.loop import History, Stopped, train
 
 _VALIDATION_SEED = 0  # the same pseudo-outliers of the validation images in every epoch
 
@@ -71,12 +70,12 @@ class DifferenceDetector(ReconstructionDetector):
     :class:`Detector`; each stage has `epochs`. `DifferenceDetector(**DifferenceDetector.PAPER)` is the paper's setting.
     Labels are not used.
 
-    Scores: "outlier", the classifier's log odds of an outlier, and "error", the L1 reconstruction error.
+    Scores: "outlier", the classifier's log odds of an outlier; "error", the L1 reconstruction error; "error+", the same
+    divided by CN.
     """
 
     title: ClassVar[str] = "Difference"
-    score_kinds: ClassVar[tuple[str, ...]] = ("outlier", "error")
-    stackable: ClassVar[bool] = False
+    score_kinds: ClassVar[tuple[str, ...]] = ("outlier", "error+", "error")
     PAPER: ClassVar[dict[str, Any]] = {
         "backbone": "resnet18",
         "latent_dim": 512,
@@ -124,7 +123,7 @@ class DifferenceDetector(ReconstructionDetector):
         """Eqn (1): the L1 norm of the difference image of each image, (B,), or its mean over the pixels."""
         return self.reduce((images - reconstructions).abs())
 
-    def train_network(self, network: nn.Module, run: Run) -> History:
+    def train_network(self, network: nn.Module, data: TrainingData) -> History:
         assert isinstance(network, DifferenceNetwork)
         if not self.noise_augmentation >= 0:
             raise ValueError(f"noise_augmentation must be >= 0; got {self.noise_augmentation!r}")
@@ -144,7 +143,7 @@ class DifferenceDetector(ReconstructionDetector):
         for stage, part, loss in stages:
             groups = [{"params": list(part.parameters()), "betas": self.betas}]
             try:
-                epochs = run(part, groups, loss, selection_loss=loss, milestones=self.milestones)
+                epochs = train(part, loss, data, self, parameter_groups=groups, milestones=self.milestones)
             except Stopped as stop:
                 if stage == "autoencoder":
                     raise KeyboardInterrupt("stopped before the classifier was trained") from None

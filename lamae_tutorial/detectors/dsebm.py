@@ -40,7 +40,6 @@ class DSEBM(Detector):
 
     title: ClassVar[str] = "DSEBM"
     score_kinds: ClassVar[tuple[str, ...]] = ("energy", "reconstruction")
-    stackable: ClassVar[bool] = False
 
     channels: Sequence[int] = (16, 32, 64)
     hidden: int = 128

@@ -20,8 +20,6 @@ from lamae_tutorial.networks.resnet import resnet_features
 
 Similarity = Literal["cosine", "inner", "euclid"]
 
-_STEP_BATCH = 256
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class GODIN(ClassifyingDetector):
@@ -51,6 +49,7 @@ class GODIN(ClassifyingDetector):
 
     title: ClassVar[str] = "GODIN"
     score_kinds: ClassVar[tuple[str, ...]] = ("h", "g", "f")
+    can_be_stacked: ClassVar[bool] = True
 
     similarity: Similarity = "cosine"
     backbone: Literal["conv", "resnet34"] | None = None
@@ -81,16 +80,14 @@ class GODIN(ClassifyingDetector):
         assert labels is not None  # fit has checked
         return F.cross_entropy(network(images)[1], labels)
 
-    def finish(self, network: nn.Module, validation_images: Tensor) -> None:
+    def finish(self, validation_images: Tensor) -> None:
         """Choose the step on in-distribution validation images (Section 3.2 of the GODIN paper)."""
-        assert isinstance(network, GODINNetwork)
-        gains = []
+        assert isinstance(self.network_, GODINNetwork)
+        means = {}
         for size in self.perturbations:
-            network.step.fill_(size)
-            # In small batches: the gradient by the image keeps every activation of the network.
-            parts = [self.score_batch(network, batch)["h"].detach() for batch in validation_images.split(_STEP_BATCH)]
-            gains.append(torch.cat(parts).mean().item())
-        network.step.fill_(self.perturbations[gains.index(min(gains))])
+            self.network_.step.fill_(size)
+            means[size] = self.score(validation_images, "h").mean()
+        self.network_.step.fill_(min(means, key=lambda size: means[size]))
 
     def score_batch(self, network: nn.Module, images: Tensor) -> dict[str, Tensor]:
         assert isinstance(network, GODINNetwork)

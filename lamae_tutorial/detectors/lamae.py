@@ -1,8 +1,8 @@
 """LAMAE: label-assisted memory autoencoder (Zhang et al. 2021, Section 3.1).
 
 A classifier on the latent predicts a class, and only that class's memory slots may be used for the reconstruction. An
-OoD image is thereby rebuilt from the parts of a class to which it does not belong. LAMAE+ is this detector with its
-error divided by the complexity normaliser (`complexity_normalized`).
+OoD image is thereby rebuilt from the parts of a class to which it does not belong. LAMAE+ is this detector's score
+"error+", its error divided by the complexity normaliser.
 """
 
 from collections.abc import Sequence
@@ -41,12 +41,14 @@ class LAMAE(ClassifyingDetector, ReconstructionDetector):
 
     Other parameters are those of :class:`ReconstructionDetector` and :class:`Detector`. Labels 0..S-1 are needed.
 
-    Scores: "error", the squared reconstruction error; "cosine", 1 - cos(image, reconstruction); and two of the
-    classifier alone, "energy" and "msp" (:func:`lamae_tutorial.detectors.classifying.confidence`).
+    Scores: "error", the squared reconstruction error; "error+", the same divided by CN, which is LAMAE+; "cosine",
+    1 - cos(image, reconstruction); and two of the classifier alone, "energy" and "msp"
+    (:func:`lamae_tutorial.detectors.classifying.confidence`).
     """
 
     title: ClassVar[str] = "LAMAE"
-    score_kinds: ClassVar[tuple[str, ...]] = ("error", "cosine", "energy", "msp")
+    score_kinds: ClassVar[tuple[str, ...]] = ("error", "error+", "cosine", "energy", "msp")
+    can_be_stacked: ClassVar[bool] = True
 
     variant: Variant = "paper"
     slots_per_class: int | Sequence[int] = 10

@@ -32,11 +32,13 @@ class MemAE(ReconstructionDetector):
 
     Other parameters are those of :class:`ReconstructionDetector` and :class:`Detector`. Labels are not used.
 
-    Scores: "error", the squared reconstruction error, and "cosine", 1 - cos(image, reconstruction).
+    Scores: "error", the squared reconstruction error; "error+", the same divided by CN; "cosine", 1 - cos(image,
+    reconstruction).
     """
 
     title: ClassVar[str] = "MemAE"
-    score_kinds: ClassVar[tuple[str, ...]] = ("error", "cosine")
+    score_kinds: ClassVar[tuple[str, ...]] = ("error", "error+", "cosine")
+    can_be_stacked: ClassVar[bool] = True
 
     memory_size: int = 100
     shrink_threshold: float | str = "1/N"

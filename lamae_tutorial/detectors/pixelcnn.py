@@ -44,6 +44,7 @@ class PixelCNN(Detector):
 
     title: ClassVar[str] = "PixelCNN"
     score_kinds: ClassVar[tuple[str, ...]] = ("nll", "normalized")
+    can_be_stacked: ClassVar[bool] = True
 
     batch_size: int = 32
     levels: int = 256

@@ -37,6 +37,8 @@ def salt_and_pepper(images: Tensor, generator: Generator = None) -> Tensor:
     return torch.where(drawn < share, (drawn < share / 2).to(images.dtype), images)
 
 
+# torchvision blurs a whole batch with one width, and here each image has its own. A loop of its calls takes 17 to 38
+# times as long as these two matrix products (three runs of `speed/blur.py`: 128 images of 3 x 32 x 32, one thread).
 def blur(images: Tensor, generator: Generator = None) -> Tensor:
     """Gaussian blur, its standard deviation 5% to 20% of the side."""
     share = _each(images, 0.05, 0.2, generator)

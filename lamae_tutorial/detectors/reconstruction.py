@@ -1,8 +1,8 @@
 """What the detectors that judge an image by its reconstruction have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -20,7 +20,10 @@ CORRECTED = "error+"
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ReconstructionDetector(Detector):
-    """A detector whose network returns a reconstruction first.
+    """A detector whose network returns a reconstruction first. Its `score_batch` gives "error" among its scores.
+
+    "error+", the complexity-normalised error, is one of its scores too: it stands in `score_kinds` and comes out of
+    `scores`, and `score_batch` need not give it.
 
     Parameters
     ----------
@@ -35,6 +38,8 @@ class ReconstructionDetector(Detector):
     `channels` and `reduction` may be None, which leaves them to the detector's variant: (16, 32, 64) and "sum".
     """
 
+    rebuilds: ClassVar[bool] = True
+
     latent_dim: int = 32
     channels: Sequence[int] | None = None
     reduction: Reduction | None = None
@@ -43,14 +48,11 @@ class ReconstructionDetector(Detector):
         """Channels and reduction with the None's filled in."""
         return (16, 32, 64) if self.channels is None else self.channels, self.reduction or "sum"
 
-    def score(self, images: Images, kind: str | None = None) -> NDArray[np.float64]:
-        """One score per image as in :meth:`Detector.score`; the kind "error+" is the complexity-normalised error.
-
-        See :func:`lamae_tutorial.complexity_normalized`; of LAMAE it is LAMAE+.
-        """
-        if kind == CORRECTED:
-            return complexity_normalized(super().score(images, "error"), images)
-        return super().score(images, kind)
+    def derived_scores(
+        self, scores: Mapping[str, NDArray[np.float64]], images: Images
+    ) -> dict[str, NDArray[np.float64]]:
+        """ "error+", the complexity-normalised error (LAMAE paper, Eqn 4): of LAMAE it is LAMAE+."""
+        return {CORRECTED: complexity_normalized(scores["error"], images)}
 
     def reconstruct(self, images: Images) -> Tensor:
         """Reconstructions of images: float tensor (N, C, H, W) in [0, 1] on the CPU.

@@ -10,8 +10,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lamae_tutorial.data.images import ImageShape
-from lamae_tutorial.detectors.base import MISSING
+from lamae_tutorial.data.images import MISSING, ImageShape
 from lamae_tutorial.detectors.classifying import ClassifyingDetector
 from lamae_tutorial.detectors.vae import VariationalDetector, VariationalNetwork
 
@@ -30,12 +29,13 @@ class SSVAE(ClassifyingDetector, VariationalDetector):
 
     Other parameters are those of :class:`VariationalDetector`.
 
-    Scores: "error" and "probability" as for the VAE, and those of the classifier alone: "energy" and "msp".
+    Scores: "error", "error+" and "probability" as for the VAE, and those of the classifier alone: "energy" and "msp".
     """
 
     title: ClassVar[str] = "SSVAE"
     labels_may_be_missing: ClassVar[bool] = True
-    score_kinds: ClassVar[tuple[str, ...]] = ("error", "probability", "energy", "msp")
+    score_kinds: ClassVar[tuple[str, ...]] = ("error", "error+", "probability", "energy", "msp")
+    can_be_stacked: ClassVar[bool] = True
 
     beta: float = 1.0
 

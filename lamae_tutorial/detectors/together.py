@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lamae_tutorial.data.images import ImageSet
-from lamae_tutorial.detectors.base import Detector
+from lamae_tutorial.detectors.base import Detector, seeded
 from lamae_tutorial.training.loop import train_together
 
 
@@ -27,30 +27,35 @@ def fit_together(detectors: Sequence[Detector], sets: Sequence[tuple[ImageSet, I
         Detectors that differ otherwise, or that cannot be trained so, or unequal numbers of images.
     """
     first = detectors[0]
-    if not first.stackable:
+    if not can_fit_together(type(first)):
         raise ValueError(f"{type(first).__name__} cannot be trained side by side; fit one after the other")
     if any(_alike(detector) != _alike(first) for detector in detectors):
         raise ValueError("side by side, detectors may differ in random_state alone")
-    tasks = [
+    data = [
         detector.prepare(training.images, training.labels, validation)
         for detector, (training, validation) in zip(detectors, sets, strict=True)
     ]
     networks = []
-    for detector, task in zip(detectors, tasks, strict=True):
-        with task.seeded():
-            networks.append(detector.build_network(task.image_shape, task.num_classes))
-    with tasks[0].seeded():
+    for detector, part in zip(detectors, data, strict=True):
+        with seeded(part.seed, detector.device):
+            networks.append(detector.build_network(part.image_shape, part.num_classes))
+    with seeded(data[0].seed, first.device):
         histories = train_together(
             networks,
-            first.parameter_groups(networks[0]),
             first.loss,
-            [task.data for task in tasks],
-            tasks[0].settings,
+            data,
+            first,
+            parameter_groups=first.parameter_groups(networks[0]),
             selection_loss=first.selection_loss,
         )
-    for detector, network, history, task in zip(detectors, networks, histories, tasks, strict=True):
-        with task.seeded():
-            detector.keep(network, history, task)
+    for detector, network, history, part in zip(detectors, networks, histories, data, strict=True):
+        with seeded(part.seed, detector.device):
+            detector.keep(network, history, part)
+
+
+def can_fit_together(kind: type[Detector]) -> bool:
+    """Whether :func:`fit_together` takes detectors of this class: it says so, and is trained in the usual way."""
+    return kind.can_be_stacked and kind.train_network is Detector.train_network and kind.fit is Detector.fit
 
 
 def _alike(detector: Detector) -> tuple[type[Detector], dict[str, Any]]:

@@ -36,7 +36,7 @@ class VariationalDetector(ReconstructionDetector):
     likelihood is a sum) and :class:`Detector`.
     """
 
-    score_kinds: ClassVar[tuple[str, ...]] = ("error", "probability")
+    score_kinds: ClassVar[tuple[str, ...]] = ("error", "error+", "probability")
 
     num_samples: int = 16
     min_log_variance: float = -1.0
@@ -81,6 +81,7 @@ class VAE(VariationalDetector):
     """Variational autoencoder; labels are not used. Parameters: :class:`VariationalDetector`."""
 
     title: ClassVar[str] = "VAE"
+    can_be_stacked: ClassVar[bool] = True
 
     def build_network(self, image_shape: ImageShape, num_classes: int) -> nn.Module:
         return self.build_variational(image_shape, 0)
@@ -134,6 +135,8 @@ class VariationalNetwork(nn.Module):
         return self.decode(mean, logits)[0], logits
 
 
+# Not F.gaussian_nll_loss: it looks at the sign of the variances in Python, which neither torch.vmap (training side by
+# side) nor torch.compile(fullgraph=True) can follow. The tests compare the two.
 def gaussian_nll(images: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """-log N(x; mean, variance) of each image, summed over its pixels: (B,), in nats."""
     each = 0.5 * (math.log(2 * math.pi) + log_variance + (images - mean).square() * (-log_variance).exp())

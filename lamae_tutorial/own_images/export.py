@@ -7,23 +7,23 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from lamae_tutorial.detectors.classifying import ClassifyingDetector
-from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
+from lamae_tutorial.detectors.base import Detector
+from lamae_tutorial.detectors.reconstruction import CORRECTED
 
 _OPSET = 18  # ScatterElements with a sum, which counts grey levels
 
 
-def export_onnx(detector: ReconstructionDetector, path: str | os.PathLike[str]) -> Path:
+def export_onnx(detector: Detector, path: str | os.PathLike[str]) -> Path:
     """Write a fitted detector that rebuilds images as an ONNX model.
 
     Its input "images" is float32 (N, C, H, W) in [0, 1], any N >= 1. Its outputs, each with N entries: one for each of
-    the detector's `score_kinds`, float32, higher = more out-of-distribution; "corrected_error", the error divided by
-    CN (LAMAE paper, Eqn 4); "predicted_class", int64, for detectors with a classifier.
+    the detector's `score_kinds`, float32, higher = more out-of-distribution; "predicted_class", int64, for detectors
+    with a classifier.
 
     Parameters
     ----------
-    detector : ReconstructionDetector
-        Fitted.
+    detector : Detector
+        Fitted, one that rebuilds images.
     path : path
         New file, or one to be replaced; written whole or not at all.
 
@@ -37,7 +37,7 @@ def export_onnx(detector: ReconstructionDetector, path: str | os.PathLike[str]) 
     ValueError
         A detector of another kind, or the packages of the extra "export" are missing.
     """
-    if not isinstance(detector, ReconstructionDetector):
+    if not detector.rebuilds:
         raise ValueError(f"only detectors that rebuild images can be exported; got a {type(detector).__name__}")
     check_is_fitted(detector, "network_")
     try:
@@ -46,7 +46,7 @@ def export_onnx(detector: ReconstructionDetector, path: str | os.PathLike[str]) 
         raise ValueError("the export needs more packages: pip install 'lamae-tutorial[export]'") from error
     target = Path(path)
     model = _Scorer(detector).eval()
-    device = next(detector.network_.parameters()).device
+    device = detector.network_device()
     example = torch.rand(2, *detector.image_shape_, device=device)
     new = target.with_name(f".{target.name}.tmp")
     try:
@@ -71,19 +71,17 @@ def export_onnx(detector: ReconstructionDetector, path: str | os.PathLike[str]) 
 class _Scorer(nn.Module):
     """Images to the outputs of :func:`export_onnx`, in the order of `names`."""
 
-    def __init__(self, detector: ReconstructionDetector) -> None:
+    def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.detector = detector
         self.network = detector.network_
-        self.names = [*detector.score_kinds, "corrected_error"]
-        if isinstance(detector, ClassifyingDetector):
-            self.names.append("predicted_class")
+        self.names = [*detector.score_kinds, *(["predicted_class"] if detector.classifies else [])]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         scores = self.detector.score_batch(self.network, images)
+        scores[CORRECTED] = scores["error"] / (entropy(images).log1p() + 1e-9)
         outputs = [scores[kind] for kind in self.detector.score_kinds]
-        outputs.append(scores["error"] / (entropy(images).log1p() + 1e-9))
-        if isinstance(self.detector, ClassifyingDetector):
+        if self.detector.classifies:
             outputs.append(self.network(images)[1].argmax(1))
         return tuple(outputs)
 

@@ -23,12 +23,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from lamae_tutorial.complexity import complexity_normalized, shannon_entropy
+from lamae_tutorial.complexity import shannon_entropy
 from lamae_tutorial.data.images import ImageShape
 from lamae_tutorial.data.readers import DAMAGE, IMAGE_SUFFIXES, cover, open_image
 from lamae_tutorial.detectors.base import Detector
-from lamae_tutorial.detectors.classifying import ClassifyingDetector
-from lamae_tutorial.detectors.reconstruction import CORRECTED, ReconstructionDetector
+from lamae_tutorial.detectors.reconstruction import CORRECTED
 
 COLUMNS = (
     "path",
@@ -179,16 +178,12 @@ def _rows(
     values: Iterator[tuple[Any, ...]] = iter(())
     if len(images):
         nothing = [""] * len(images)
-        kinds: dict[str, Any] = dict(detector.scores(images))
-        if isinstance(detector, ReconstructionDetector):
-            kinds[CORRECTED] = complexity_normalized(kinds["error"], images)
-        labels = detector.classify(images) if isinstance(detector, ClassifyingDetector) else None
-        calibration = detector.calibration_
-        scores = kinds[detector.calibration_kind_]
-        p_values = calibration.p_values(scores, None if calibration.groups is None else labels)
+        scores = detector.scores(images)
+        labels = detector.classify(images) if detector.classifies else None
+        p_values = detector.p_values(images, scores)
         values = zip(
-            scores.tolist(),
-            kinds[CORRECTED].tolist() if CORRECTED in kinds else nothing,
+            scores[detector.calibration_kind_].tolist(),
+            scores[CORRECTED].tolist() if CORRECTED in scores else nothing,
             shannon_entropy(images).tolist(),
             p_values.tolist(),
             ["ood" if p <= alpha else "id" for p in p_values],

@@ -9,7 +9,6 @@ from lamae_tutorial import plots
 from lamae_tutorial.benchmark.page import as_html
 from lamae_tutorial.benchmark.tables import Table
 from lamae_tutorial.detectors.base import Detector
-from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
 from lamae_tutorial.own_images.scoring import Summary
 
 _COLUMNS = 8
@@ -62,7 +61,7 @@ def _pictures(detector: Detector, summary: Summary) -> Figure:
     """Each image; below it, where the detector rebuilds images, the reconstruction and the difference."""
     images = torch.stack([pixels for _, _, pixels in summary.suspects])
     kinds = {"image": images.float() / 255}
-    if isinstance(detector, ReconstructionDetector):
+    if detector.rebuilds:
         kinds["rebuilt"] = detector.reconstruct(images)
         kinds["difference"] = (kinds["image"] - kinds["rebuilt"]).abs()
     rows = {

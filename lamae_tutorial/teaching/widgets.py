@@ -24,7 +24,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from lamae_tutorial.benchmark.records import array_key, read_results, saved_arrays
 from lamae_tutorial.complexity import complexity_normalized, complexity_normalizer, shannon_entropy
@@ -395,18 +394,16 @@ def held_out_frames(records: Sequence[Path], detector: str) -> list[Frame]:
 
 def _blurred_and_noisy(image: Tensor, steps: int, random_state: int) -> tuple[list[str], Tensor]:
     """Names and images uint8 (2 * steps + 1, C, H, W) from strong blur over the image itself to uniform noise."""
+    from torchvision.transforms.v2.functional import gaussian_blur  # here: slow to import
+
     original = image.float()
-    size = image.shape[-1]
-    offsets = torch.arange(-size, size + 1).float()
+    height, width = image.shape[1:]
+    kernel = [2 * width - 1, 2 * height - 1]  # the widest that can be reflected at the border
     names, images = [], []
     for step in range(steps, 0, -1):
-        sigma = size * step / (4 * steps)
-        kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-        kernel = kernel / kernel.sum()
-        rows = F.pad(original[:, None], (size, size, size, size), "replicate")
-        blurred = F.conv2d(F.conv2d(rows, kernel[None, None, None]), kernel[None, None, :, None])
+        sigma = width * step / (4 * steps)
         names.append(f"blur {sigma:.1f} px")
-        images.append(blurred[:, 0])
+        images.append(gaussian_blur(original, kernel, [sigma, sigma]))
     names.append("original")
     images.append(original)
     noise = 255 * torch.rand(image.shape, generator=torch.Generator().manual_seed(random_state))

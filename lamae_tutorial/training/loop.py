@@ -9,12 +9,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from lamae_tutorial.data.images import TrainingData
 from lamae_tutorial.training.stacking import Groups, Loss, Single, Stacked
 
 History = list[dict[str, Any]]
@@ -32,61 +34,52 @@ class Stopped(KeyboardInterrupt):
         self.histories = histories
 
 
-@dataclass(frozen=True)
-class Data:
-    """What one network is trained on.
+@dataclass(kw_only=True, eq=False, repr=False)
+class TrainingSettings:
+    """How a network is trained; a detector takes these parameters.
 
-    Attributes
+    Parameters
     ----------
-    images, validation_images : uint8 or float tensor (N, C, H, W)
-    labels, validation_labels : int64 tensor (N,) or None
-    seed : int
-        Of the order of the images.
-    """
-
-    images: Tensor
-    labels: Tensor | None
-    validation_images: Tensor
-    validation_labels: Tensor | None
-    seed: int
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How networks are trained.
-
-    Attributes
-    ----------
-    epochs, batch_size, learning_rate
-        At most `epochs` passes.
+    epochs : int
+        Passes over the training images, at most.
+    batch_size : int
+        Images a step.
+    learning_rate : float
+        Of Adam.
     patience : int
-        Stop after so many epochs without a lower validation loss.
+        Training stops after so many epochs without a lower loss on the validation images.
     precision : {"float32", "tf32", "bf16"}
-        See :func:`arithmetic`.
-    device : torch.device
-    description : str
-        Of the progress bar, which is shown on a terminal if `verbose`.
+        Of the arithmetic in training, see :func:`arithmetic`. Scores are computed as PyTorch is set.
+    device : str
+        "auto" (a CUDA device if there is one, else the CPU) or a PyTorch device name.
     verbose : bool
+        Show a progress bar, if the output is a terminal.
     """
 
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    patience: int
-    precision: Precision
-    device: torch.device
-    description: str
-    verbose: bool
+    epochs: int = 20
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    patience: int = 20
+    precision: Precision = "float32"
+    device: str = "auto"
+    verbose: bool = True
+
+    def check_settings(self) -> None:
+        """Raise a ValueError for a number of epochs, images or epochs of patience that is not a whole number >= 1."""
+        for name in ("epochs", "batch_size", "patience"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+                raise ValueError(f"{name} must be a whole number >= 1; got {value!r}")
 
 
 def train(
     network: nn.Module,
-    parameter_groups: Groups,
     loss: Loss,
-    data: Data,
-    settings: Settings,
+    data: TrainingData,
+    settings: TrainingSettings,
     *,
-    selection_loss: Loss,
+    parameter_groups: Groups | None = None,
+    selection_loss: Loss | None = None,
     milestones: Sequence[int] = (),
 ) -> History:
     """Train in place with Adam and leave the network with the weights of its best epoch, in evaluation mode.
@@ -95,12 +88,15 @@ def train(
     ----------
     network : torch.nn.Module
         Changed in place and moved to the device.
-    parameter_groups : list of dict
-        Its parameters as :class:`torch.optim.Adam` takes them.
-    loss, selection_loss : callable (network, float images (B, C, H, W), labels (B,) or None) -> scalar tensor
-        The mean loss of a batch: what is minimised, and what the best epoch is chosen by on the validation images.
-    data : Data
-    settings : Settings
+    loss : callable (network, float images (B, C, H, W), labels (B,) or None) -> scalar tensor
+        The mean loss of a batch, which is minimised.
+    data : TrainingData
+    settings : TrainingSettings
+        A detector is one.
+    parameter_groups : list of dict, optional
+        The network's parameters as :class:`torch.optim.Adam` takes them; by default one group of all.
+    selection_loss : callable, optional
+        What the best epoch is chosen by on the validation images; by default `loss`.
     milestones : sequence of int
         The learning rate is divided by 5 after each of these epochs.
 
@@ -116,17 +112,18 @@ def train(
     Stopped
         Ctrl-C, after the first epoch: the network has the weights of its best epoch.
     """
-    network.to(settings.device).to(memory_format=torch.channels_last)
-    return _train(Single(network, parameter_groups), loss, [data], settings, selection_loss, milestones)[0]
+    network.to(resolve_device(settings.device)).to(memory_format=torch.channels_last)
+    single = Single(network, parameter_groups or [{"params": list(network.parameters())}])
+    return _train(single, loss, [data], settings, selection_loss or loss, milestones)[0]
 
 
 def train_together(
     networks: Sequence[nn.Module],
-    parameter_groups: Groups,
     loss: Loss,
-    data: Sequence[Data],
-    settings: Settings,
+    data: Sequence[TrainingData],
+    settings: TrainingSettings,
     *,
+    parameter_groups: Groups,
     selection_loss: Loss,
 ) -> list[History]:
     """Train networks of the same form side by side, as :func:`train` would one after the other.
@@ -139,13 +136,13 @@ def train_together(
     ----------
     networks : sequence of torch.nn.Module
         Changed in place and moved to the device.
-    parameter_groups : list of dict
-        Those of the first network.
     loss, selection_loss
         See :func:`train`. They must be functions that :func:`torch.vmap` can transform.
-    data : sequence of Data
+    data : sequence of TrainingData
         One a network, with equal numbers of images.
-    settings : Settings
+    settings : TrainingSettings
+    parameter_groups : list of dict
+        Those of the first network.
 
     Returns
     -------
@@ -161,14 +158,14 @@ def train_together(
     Stopped
         Ctrl-C, after the first epoch: the networks have the weights of their best epochs.
     """
-    if len(networks) != len(data) or len({(len(part.images), len(part.validation_images)) for part in data}) != 1:
-        sizes = [(len(part.images), len(part.validation_images)) for part in data]
+    sizes = [(len(part.images), len(part.validation_images)) for part in data]
+    if len(networks) != len(data) or len(set(sizes)) != 1:
         raise ValueError(
             f"side by side needs as many data as networks, all with the same number of images; got {len(networks)} "
             f"networks and (training, validation) images {sizes}"
         )
     for network in networks:
-        network.to(settings.device)
+        network.to(resolve_device(settings.device))
     return _train(Stacked(networks, parameter_groups), loss, data, settings, selection_loss, ())
 
 
@@ -193,12 +190,12 @@ class _Progress:
 def _train(
     networks: _Networks,
     loss: Loss,
-    data: Sequence[Data],
-    settings: Settings,
+    data: Sequence[TrainingData],
+    settings: TrainingSettings,
     selection_loss: Loss,
     milestones: Sequence[int],
 ) -> list[History]:
-    device, description = settings.device, settings.description
+    device, description = resolve_device(settings.device), type(settings).__name__
     training = _Sets([(part.images, part.labels) for part in data], device)
     validation = _Sets([(part.validation_images, part.validation_labels) for part in data], device)
     optimizer = torch.optim.Adam(networks.groups, lr=settings.learning_rate, fused=True)
@@ -254,16 +251,16 @@ def _train_epoch(
     sets: "_Sets",
     optimizer: torch.optim.Optimizer,
     generators: Sequence[torch.Generator],
-    settings: Settings,
+    settings: TrainingSettings,
 ) -> list[float]:
     """One pass over the images, with the mean loss of each network."""
     networks.train(True)
-    total = torch.zeros(len(generators), device=settings.device)
+    total = torch.zeros(len(generators), device=sets.device)
     orders = [_batches(sets.size, settings.batch_size, generator) for generator in generators]
     for batches in zip(*orders, strict=True):
-        images, labels = sets.part([batch.to(settings.device) for batch in batches])
+        images, labels = sets.part([batch.to(sets.device) for batch in batches])
         optimizer.zero_grad(set_to_none=True)
-        with arithmetic(settings.precision, settings.device):
+        with arithmetic(settings.precision, sets.device):
             values = networks.losses(loss, images, labels)
             values.sum().backward()
         optimizer.step()
@@ -289,7 +286,7 @@ class _Sets:
     def __init__(self, sets: Sequence[tuple[Tensor, Tensor | None]], device: torch.device) -> None:
         self.images = [images.to(device) for images, _ in sets]
         self.labels = [labels.to(device) for _, labels in sets if labels is not None]
-        self.size = len(self.images[0])
+        self.size, self.device = len(self.images[0]), device
 
     def part(self, indices: Sequence[Tensor | slice]) -> tuple[list[Tensor], list[Tensor] | None]:
         """Float images of each set, and their labels if there are any."""

@@ -1,10 +1,11 @@
 """The built book in a real browser: headless Chromium opens every page of `book/_build/html`.
 
-Skipped where the book is not built or there is no Chromium (`apt-get install chromium chromium-driver`).
+Skipped where the book is not built or there is no Chromium (`make test` installs it where it may: tools/browser.sh).
 """
 
 import functools
 import http.server
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -12,30 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium import webdriver
 
-webdriver = pytest.importorskip("selenium.webdriver")
-
-HTML = Path(__file__).parent.parent.parent / "book" / "_build" / "html"
-CHAPTERS = sorted(path.stem for path in (HTML / "notebooks").glob("*.html"))
-AROUND = [
-    "intro",
-    "how_to_use",
-    "instructors",
-    "instructors_solutions",
-    "paper_and_code",
-    "tables",
-    "glossary",
-    "api",
-    "references",
-]
+BOOK = Path(__file__).parent.parent.parent / "book"
+HTML = BOOK / "_build" / "html"
+PAGES = re.findall(r"(?:root|file): (\S+)", (BOOK / "_toc.yml").read_text())
+CHAPTERS = [page.removeprefix("notebooks/") for page in PAGES if page.startswith("notebooks/")]
 WITHOUT_EXPLORER = ("03_lamae", "05_difference")
-PAGES = [*AROUND, *(f"notebooks/{name}" for name in CHAPTERS)]
 PHONE, DESK = (390, 844), (1280, 900)
 # Jupyter Book's own: a constant declared twice, no theme stored at the first visit, no icon.
 NOT_OURS = ("THEBE_JS_URL", "Got invalid theme mode", "favicon.ico")
 
 pytestmark = [
-    pytest.mark.skipif(not CHAPTERS, reason="the book is not built: make book"),
+    pytest.mark.skipif(not (HTML / "intro.html").exists(), reason="the book is not built: make book"),
     pytest.mark.skipif(not (shutil.which("chromium") and shutil.which("chromedriver")), reason="no Chromium"),
 ]
 each_page = pytest.mark.parametrize("page", PAGES)

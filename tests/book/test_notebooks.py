@@ -1,5 +1,9 @@
-"""Policy of the notebooks in git, and that each runs with other parameters and on Colab."""
+"""Policy of the notebooks in git; one runs with other parameters, and each one's first cell on Colab.
 
+That every chapter runs and prints what it did is tested by nbval (`make test`).
+"""
+
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,15 +15,7 @@ import yaml
 
 BOOK = Path(__file__).parent.parent.parent / "book"
 CHAPTERS = sorted((BOOK / "notebooks").glob("*.ipynb"))
-OTHER_PARAMETERS = {
-    "01_autoencoder": {"held_out_class": 4},
-    "02_memae": {"held_out_class": 4},
-    "03_lamae": {"held_out_class": 4},
-    "04_complexity": {"held_out_class": 4, "fancy_class": 0},
-    "05_difference": {"held_out_class": 4},
-    "06_benchmark": {"held_out_class": 4},
-    "07_threshold": {"held_out_class": 4},
-}
+SHORTEST = BOOK / "notebooks" / "01_autoencoder.ipynb"
 
 each_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 
@@ -33,7 +29,8 @@ def tags(cell: nbformat.NotebookNode) -> list[str]:
 
 
 def test_there_are_chapters() -> None:
-    assert [path.stem for path in CHAPTERS] == list(OTHER_PARAMETERS)
+    assert [path.stem for path in CHAPTERS] == re.findall(r"file: notebooks/(\S+)", (BOOK / "_toc.yml").read_text())
+    assert len(CHAPTERS) >= 7
 
 
 @each_chapter
@@ -56,7 +53,7 @@ def test_parameters_and_first_cell(path: Path) -> None:
     code = cells(path, "code")
     assert [("parameters" in tags(cell)) for cell in code] == [False, True] + [False] * (len(code) - 2)
     assert all(": " in line for line in code[1].source.splitlines()), "annotate parameters"
-    assert set(OTHER_PARAMETERS[path.stem]) <= set(papermill.inspect_notebook(path))
+    assert "held_out_class" in papermill.inspect_notebook(path)
 
 
 @each_chapter
@@ -81,12 +78,11 @@ def test_a_chapter_has_its_sections(path: Path) -> None:
     assert 1_200 < words < 3_000, words
 
 
-@each_chapter
-def test_runs_with_other_parameters(path: Path, tmp_path: Path) -> None:
+def test_a_chapter_runs_with_other_parameters(tmp_path: Path) -> None:
     papermill.execute_notebook(
-        path,
+        SHORTEST,
         tmp_path / "out.ipynb",
-        OTHER_PARAMETERS[path.stem],
+        {"held_out_class": 4},
         cwd=tmp_path,
         kernel_name="python3",
         progress_bar=False,

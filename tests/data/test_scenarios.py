@@ -122,11 +122,12 @@ def test_bring_to_shape_shrinks_by_area_and_weighs_colours() -> None:
     images = torch.tensor([[0, 100], [200, 100]], dtype=torch.uint8).repeat_interleave(2, 0).repeat_interleave(2, 1)
     assert bring_to_shape(images.expand(1, 1, 4, 4), (1, 2, 2)).flatten().tolist() == [0, 100, 200, 100]
     assert bring_to_shape(images.expand(1, 1, 4, 4), (1, 1, 1)).item() == 100
-    red = torch.zeros(1, 3, 1, 1, dtype=torch.uint8)
-    red[0, 0] = 255
-    assert bring_to_shape(red, (1, 1, 1)).item() == 76  # 0.299 * 255
+    colours = 255 * torch.eye(3, dtype=torch.uint8).view(3, 3, 1, 1)
+    # 0.2989, 0.587 and 0.114 of 255 are 76.2, 149.7 and 29.1: rounded, not cut off.
+    assert bring_to_shape(colours, (1, 1, 1)).flatten().tolist() == [76, 150, 29]
+    assert bring_to_shape(torch.full_like(colours, 255), (1, 1, 1)).flatten().tolist() == [255, 255, 255]
     with pytest.raises(ValueError, match="image_shape must be"):
-        bring_to_shape(red, (2, 1, 1))
+        bring_to_shape(colours, (2, 1, 1))
 
 
 def test_real_mnist_numbers(mnist_test: ImageSet) -> None:

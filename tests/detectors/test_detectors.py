@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from contributed import detectors as contributed
 from safetensors.torch import load_file, save_file
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -20,16 +21,18 @@ from lamae_tutorial import DETECTORS, LAMAE, AutoEncoder, Detector, auroc, compl
 
 Bars = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 TUPLES = str.maketrans("()", "[]", ",")  # JSON makes lists of tuples
-# On the bars after 25 epochs. With seeds 0 to 7 every detector reached 0.999 at least, but for GODIN: 0.60 to 1.00.
-EASY_AUROC = dict.fromkeys(DETECTORS, 0.95) | {"godin": 0.55}
-# 8 x 8 images have too few pixels for the default, which was chosen on 28 x 28 ones.
-SETTINGS = {name: {"min_log_variance": -4.0} for name in ("vae", "ssvae")}
+KINDS = {**DETECTORS, **contributed()}
+# On the bars after 25 epochs. With seeds 0 to 7 GODIN reached 0.984 at least, every other detector 0.999.
+EASY_AUROC = 0.95
+# 8 x 8 images have too few pixels for the defaults, which were chosen on 28 x 28 ones. GODIN chooses a step of 0.04 or
+# 0.08 on them, and its AUROC fell to 0.60 with one of the seeds.
+SETTINGS = {"godin": {"perturbations": (0.005,)}} | {name: {"min_log_variance": -4.0} for name in ("vae", "ssvae")}
 
-each_detector = pytest.mark.parametrize("name", DETECTORS)
+each_detector = pytest.mark.parametrize("name", KINDS)
 
 
 def make(name: str, **settings) -> Detector:
-    return DETECTORS[name](
+    return KINDS[name](
         **{"epochs": 25, "batch_size": 16, "random_state": 0, "device": "cpu", **SETTINGS.get(name, {}), **settings}
     )
 
@@ -54,15 +57,16 @@ def test_separates_an_easy_task(name: str, detector: Detector, bars: Bars) -> No
     for kind in detector.score_kinds:
         assert inside[kind].shape == (60,) and inside[kind].dtype == np.float64
         assert np.isfinite(inside[kind]).all() and np.isfinite(ood[kind]).all()
-    assert auroc(detector.score(bars[0][180:]), detector.score(bars[2])) > EASY_AUROC[name]
+    assert auroc(detector.score(bars[0][180:]), detector.score(bars[2])) > EASY_AUROC
 
 
 @each_detector
 def test_trained_in_bf16_scores_in_float32(name: str, detector: Detector, bars: Bars) -> None:
     rough = make(name, precision="bf16").fit(bars[0][:180], bars[1][:180])
-    assert {parameter.dtype for parameter in rough.network_.parameters()} == {torch.float32}
-    assert auroc(rough.score(bars[0][180:]), rough.score(bars[2])) > EASY_AUROC[name]
-    assert not np.allclose(rough.score(bars[2]), detector.score(bars[2])), "bf16 changed nothing"
+    assert {value.dtype for value in rough.network_.state_dict().values()} <= {torch.float32, torch.int64}
+    assert auroc(rough.score(bars[0][180:]), rough.score(bars[2])) > EASY_AUROC
+    in_closed_form = detector.history_ == []
+    assert np.allclose(rough.score(bars[2]), detector.score(bars[2])) == in_closed_form, "bf16 changed nothing"
 
 
 @each_detector
@@ -114,6 +118,14 @@ def test_saved_and_loaded_scores_are_equal(name: str, detector: Detector, bars: 
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
 
 
+def test_numpys_numbers_are_as_good_as_pythons(bars: Bars, tmp_path: Path) -> None:
+    settings = {"epochs": np.int64(1), "latent_dim": np.int32(4), "learning_rate": np.float32(0.01)}
+    loaded = Detector.load(make("autoencoder", **settings).fit(bars[0]).save(tmp_path / "model"))
+    assert [loaded.get_params()[name] for name in settings] == [1, 4, pytest.approx(0.01)]
+    with pytest.raises(ValueError, match="epochs must be a whole number >= 1; got True"):
+        make("autoencoder", epochs=True).fit(bars[0])
+
+
 @each_detector
 def test_scikit_learns_contract(name: str, detector: Detector, bars: Bars) -> None:
     fresh = clone(detector)
@@ -143,6 +155,17 @@ def test_in_a_pipeline_and_cross_validated(name: str, bars: Bars) -> None:
 
     areas = cross_val_score(make(name), images, labels, scoring=separation, cv=2)
     assert areas.shape == (2,) and (areas > 0.9).all()
+    with pytest.raises(TypeError, match=r"takes the name of a score; got a ndarray.*scoring=FUNCTION"):
+        cross_val_score(make(name, epochs=1), images, labels, cv=2, error_score="raise")
+
+
+def test_fit_predict_passes_the_labels_on(bars: Bars) -> None:
+    images, labels, _ = bars
+    lamae = make("lamae", epochs=2)
+    np.testing.assert_array_equal(lamae.fit_predict(images, labels), lamae.predict(images))
+    assert lamae.num_classes_ == 3
+    with pytest.raises(ValueError, match="LAMAE needs the class labels of its images; got none"):
+        make("lamae").fit_predict(images)
 
 
 @each_detector
@@ -170,21 +193,22 @@ def test_a_validation_set_of_ones_own_is_not_trained_on(name: str, bars: Bars) -
     detector = make(name, epochs=1).fit(images[:180], labels[:180], (images[180:], labels[180:]))
     assert (detector.predict(images[180:]) == 1).sum() == 58  # the third highest of 60 is the last accepted
     assert detector.image_shape_ == (1, 8, 8)
-    assert {epoch["epoch"] for epoch in detector.history_} == {1}  # of every stage
+    in_closed_form = type(detector).loss is Detector.loss
+    assert {epoch["epoch"] for epoch in detector.history_} == (set() if in_closed_form else {1})  # of every stage
 
 
 def test_calibration_per_class_and_by_the_corrected_error(bars: Bars, fitted: dict[str, Detector]) -> None:
     images, labels, ood = bars
     lamae = copy(fitted.get("lamae") or make("lamae").fit(images[:180], labels[:180]))
     lamae.calibrate(images, kind="error+", per_class=True)
-    corrected = complexity_normalized(lamae.score(ood), ood)
+    corrected = complexity_normalized(lamae.score(ood, "error"), ood)
     np.testing.assert_array_equal(lamae.score(ood, "error+"), corrected)
     classes, inside = lamae.classify(images), lamae.score(images, "error+")
     for image, (group, p) in enumerate(zip(lamae.classify(ood), lamae.p_values(ood), strict=True)):
         same = inside[classes == group]
         assert p == (1 + (same >= corrected[image]).sum()) / (1 + len(same))
     np.testing.assert_array_equal(lamae.predict(ood) == 1, lamae.decision_function(ood) >= 0)
-    with pytest.raises(ValueError, match="AutoEncoder has no classifier, so that it cannot be calibrated per class"):
+    with pytest.raises(ValueError, match="AutoEncoder has no classifier"):
         make("autoencoder", epochs=1).fit(images).calibrate(images, per_class=True)
     with pytest.raises(ValueError, match=r"no p-value is as low as alpha = 0.001.* calibrate with more \(999, "):
         lamae.predict(ood, alpha=0.001)
@@ -278,7 +302,7 @@ def test_damaged_and_foreign_folders_are_refused(bars: Bars, tmp_path: Path) -> 
     first = next(name for name, value in state.items() if value.ndim > 1)
     cases = {
         "newer": (damaged("a", json.dumps({**config, "format": 99})), "format 99 is newer than this version reads"),
-        "foreign": (damaged("b", json.dumps({**config, "detector": "Pickle"})), "holds a 'Pickle'; expected one of"),
+        "foreign": (damaged("b", json.dumps({**config, "detector": "Pickle"})), "of that name none is known"),
         "no json": (damaged("c", "{"), "not a saved detector, or a damaged one"),
         "no key": (damaged("d", "{}"), "damaged one: 'format'"),
         "cut": (damaged("e", weights=raw[: len(raw) // 2]), "is not the file that config.json was written with"),
@@ -290,7 +314,7 @@ def test_damaged_and_foreign_folders_are_refused(bars: Bars, tmp_path: Path) -> 
         with pytest.raises(ValueError, match=message) as caught:
             Detector.load(folder)
         assert str(folder) in str(caught.value)
-    with pytest.raises(ValueError, match="holds a 'AutoEncoder'; expected one of LAMAE"):
+    with pytest.raises(ValueError, match="holds a AutoEncoder; expected a LAMAE"):
         LAMAE.load(good)
     with pytest.raises(FileNotFoundError, match="is not a folder"):
         Detector.load(tmp_path / "none")

@@ -61,8 +61,9 @@ def test_the_step_raises_h_for_each_image() -> None:
 
 def test_the_best_step_is_chosen_on_what_it_is_given() -> None:
     detector = GODIN(perturbations=(0.0, 0.001, 0.003, 0.5))
-    network = network_of(detector)
-    detector.finish(network, IMAGES)
+    detector.network_ = network = network_of(detector)
+    detector.image_shape_ = tuple(IMAGES.shape[1:])
+    detector.finish(IMAGES)
     chosen = float(network.step)
     means = {}
     for size in detector.perturbations:
@@ -70,7 +71,7 @@ def test_the_best_step_is_chosen_on_what_it_is_given() -> None:
         means[size] = detector.score_batch(network, IMAGES)["h"].mean().item()
     assert chosen == pytest.approx(min(means, key=means.get))
     detector.perturbations = (0.0,)
-    detector.finish(network, IMAGES)
+    detector.finish(IMAGES)
     assert float(network.step) == 0
 
 

@@ -1,5 +1,7 @@
 """VAE and SSVAE: the bound, the scores and missing labels by hand."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -24,6 +26,8 @@ def test_likelihood_is_that_of_a_gaussian_for_each_pixel() -> None:
     mean, log_variance = torch.rand(6, 1, 8, 8), torch.randn(6, 1, 8, 8)
     expected = -Normal(mean, (0.5 * log_variance).exp()).log_prob(IMAGES).sum((1, 2, 3))
     torch.testing.assert_close(gaussian_nll(IMAGES, mean, log_variance), expected)
+    by_torch = F.gaussian_nll_loss(mean, IMAGES, log_variance.exp(), full=True, reduction="none").sum((1, 2, 3))
+    torch.testing.assert_close(gaussian_nll(IMAGES, mean, log_variance), by_torch)
 
 
 @pytest.mark.parametrize("kind", [VAE, SSVAE])
@@ -45,7 +49,7 @@ def test_scores_by_hand(kind) -> None:
     detector = kind(num_samples=3)
     network = network_of(detector)
     scores = detector.score_batch(network, IMAGES)
-    assert tuple(scores) == detector.score_kinds
+    assert {*scores, "error+"} == set(detector.score_kinds)
     mean, log_variance, logits = network.encode(IMAGES)
     rebuilt = network.decode(mean, logits)[0]
     torch.testing.assert_close(scores["error"], (IMAGES - rebuilt).square().sum((1, 2, 3)))
@@ -65,11 +69,25 @@ def test_training_samples_the_latent_and_evaluation_does_not() -> None:
     assert detector.loss(network, IMAGES, None) != detector.loss(network, IMAGES, None)
 
 
-def test_variance_has_its_lower_bound() -> None:
+def test_variance_of_a_pixel_is_what_the_decoder_says_and_the_lower_bound_together() -> None:
+    latent = 100 * torch.randn(50, 32, generator=torch.Generator().manual_seed(0))
     for lowest in (-6.0, -1.0):
         network = network_of(VAE(min_log_variance=lowest))
-        log_variance = network.decode(100 * torch.randn(50, 32), None)[1]
-        assert lowest <= log_variance.min() < lowest + 0.5
+        raw = network.decoder(latent)[:, 1:]
+        assert raw.min() < lowest < raw.max()
+        variance = network.decode(latent, None)[1].exp()
+        torch.testing.assert_close(variance, raw.exp() + math.exp(lowest), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("raw", [-1000.0, 1000.0])
+def test_log_variance_of_the_posterior_stays_within_10(raw: float) -> None:
+    network = network_of(VAE())
+    torch.nn.init.zeros_(network.posterior.weight)
+    torch.nn.init.constant_(network.posterior.bias, raw)
+    mean, log_variance, _ = network.encode(IMAGES)
+    assert (log_variance == math.copysign(10, raw)).all()
+    assert (mean == raw).all()
+    assert torch.isfinite(VAE().loss(network, IMAGES, None))
 
 
 def test_two_calls_agree(bars) -> None:

@@ -121,6 +121,8 @@ def test_blur_smooths_and_noise_ends_in_noise(images: torch.Tensor) -> None:
     assert changed[0].float().mean() == pytest.approx(images[0].float().mean().item(), rel=0.25)
     other = widgets._blurred_and_noisy(images[1], 4, 0)[1]
     assert torch.equal(changed[8], other[8]) and not torch.equal(changed[7], other[7])
+    low = widgets._blurred_and_noisy(images[0][:, :5], 4, 0)[1]  # lower than wide
+    assert low.shape == (9, 1, 5, 8) and low[0].float().std() < low[3].float().std()
 
 
 def test_held_out_classes_are_those_of_the_records(tmp_path: Path) -> None:

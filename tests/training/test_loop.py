@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lamae_tutorial.data.images import TrainingData
 from lamae_tutorial.detectors import DETECTORS
+from lamae_tutorial.detectors.together import can_fit_together
 from lamae_tutorial.training.loop import (
-    Data,
-    Settings,
     Stopped,
+    TrainingSettings,
     _batches,
     _Sets,
     arithmetic,
@@ -27,10 +28,13 @@ SETTINGS = {
     "learning_rate": 0.1,
     "patience": 6,
     "precision": "float32",
-    "device": CPU,
-    "description": "Test",
+    "device": "cpu",
     "verbose": False,
 }
+
+
+class Toy(TrainingSettings):
+    """Messages call the training by this name."""
 
 
 class Offset(nn.Module):
@@ -57,10 +61,9 @@ def run(validation_losses: list[float], milestones: tuple[int, ...] = (), **chan
     network = Offset()
     history = train(
         network,
-        [{"params": [network.offset]}],
         distance,
-        Data(images, None, images, None, seed=0),
-        Settings(**{**SETTINGS, **changed}),
+        TrainingData(images, None, images, None, num_classes=0, seed=0),
+        Toy(**{**SETTINGS, **changed}),
         selection_loss=lambda *_: torch.tensor(next(dictated)),
         milestones=milestones,
     )
@@ -142,6 +145,13 @@ def test_devices() -> None:
             resolve_device(name)
 
 
+def test_images_and_labels_are_moved_to_the_device() -> None:
+    sets = _Sets([(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.arange(4))] * 2, torch.device("meta"))
+    images, labels = sets.part([slice(0, 3), torch.tensor([3, 1, 2], device="meta")])
+    assert [part.is_meta for part in (*images, *labels)] == [True] * 4
+    assert {len(part) for part in (*images, *labels)} == {3}
+
+
 def test_ctrl_c_keeps_the_best_weights() -> None:
     reference, _ = run([3.0], epochs=1)
     network = Offset()
@@ -154,14 +164,13 @@ def test_ctrl_c_keeps_the_best_weights() -> None:
 
     losses: list[float] = []
     images = torch.full((4, 1, 2, 2), 0.5)
-    data = Data(images, None, images, None, seed=0)
-    with pytest.raises(Stopped, match="Test was stopped in epoch 3; it has the weights of 1") as stop:
+    data = TrainingData(images, None, images, None, num_classes=0, seed=0)
+    with pytest.raises(Stopped, match="Toy was stopped in epoch 3; it has the weights of 1") as stop:
         train(
             network,
-            [{"params": [network.offset]}],
             distance,
             data,
-            Settings(**SETTINGS),
+            Toy(**SETTINGS),
             selection_loss=pressed_in_epoch_3,
         )
     assert [epoch["validation_loss"] for epoch in stop.value.histories[0]] == [3.0, 4.0]
@@ -192,7 +201,7 @@ def test_precision_of_the_steps() -> None:
         run([1.0], precision="fp8")
 
 
-STACKABLE = [name for name, kind in DETECTORS.items() if kind.stackable]
+STACKABLE = [name for name, kind in DETECTORS.items() if can_fit_together(kind)]
 
 
 def side_by_side(name: str, **changed):
@@ -208,17 +217,22 @@ def side_by_side(name: str, **changed):
         generator = torch.Generator().manual_seed(seed)
         images = torch.rand(70, 1, 8, 8, generator=generator)
         labels = torch.arange(70) % 3
-        data.append(Data(images[:50], labels[:50], images[50:], labels[50:], seed))
+        data.append(TrainingData(images[:50], labels[:50], images[50:], labels[50:], 3, seed))
         for networks in (alone, together):
             torch.manual_seed(seed)
             networks.append(detector.build_network((1, 8, 8), 3).double())
-    settings = Settings(**{**SETTINGS, "epochs": 4, "batch_size": 8, "learning_rate": 1e-3, **changed})
+    settings = Toy(**{**SETTINGS, "epochs": 4, "batch_size": 8, "learning_rate": 1e-3, **changed})
     one_by_one = [
-        train(network, detector.parameter_groups(network), double, part, settings, selection_loss=double)
+        train(network, double, part, settings, parameter_groups=detector.parameter_groups(network))
         for network, part in zip(alone, data, strict=True)
     ]
     at_once = train_together(
-        together, detector.parameter_groups(together[0]), double, data, settings, selection_loss=double
+        together,
+        double,
+        data,
+        settings,
+        parameter_groups=detector.parameter_groups(together[0]),
+        selection_loss=double,
     )
     return alone, one_by_one, together, at_once
 
@@ -247,14 +261,14 @@ def test_each_seed_side_by_side_ends_by_its_own_patience() -> None:
 
 def test_side_by_side_needs_sets_of_one_size() -> None:
     images = torch.rand(6, 1, 2, 2)
-    data = [Data(images[:n], None, images, None, seed=0) for n in (4, 5)]
+    data = [TrainingData(images[:n], None, images, None, num_classes=0, seed=0) for n in (4, 5)]
     networks = [Offset(), Offset()]
     with pytest.raises(ValueError, match=r"the same number of images; got 2 networks and .* \[\(4, 6\), \(5, 6\)\]"):
         train_together(
             networks,
-            [{"params": [networks[0].offset]}],
             distance,
             data,
-            Settings(**SETTINGS),
+            Toy(**SETTINGS),
+            parameter_groups=[{"params": [networks[0].offset]}],
             selection_loss=distance,
         )
