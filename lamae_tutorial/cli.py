@@ -200,7 +200,7 @@ def _positive(text: str) -> int:
 def _run(options: argparse.Namespace) -> int:
     from lamae_tutorial.benchmark import cells as one_cell
     from lamae_tutorial.benchmark import figures, grid, tables
-    from lamae_tutorial.benchmark.records import read_records, write_file
+    from lamae_tutorial.benchmark.records import check_same_data, read_records, write_file
     from lamae_tutorial.plots import to_png
     from lamae_tutorial.training.loop import resolve_device
 
@@ -210,8 +210,9 @@ def _run(options: argparse.Namespace) -> int:
     ]
     key_of = {cell: one_cell.cell_key(cell) for cell in cells}  # an unknown detector ends here
     resolve_device(options.device)
-    one_cell.kept_scenario(scenario, 0, options.data)  # and so does a class or a set that is not there
+    images = one_cell.kept_scenario(scenario, 0, options.data)  # and so does a class or a set that is not there
     with _folder(options.out) as folder:
+        check_same_data([folder / f"{key}.json" for key in key_of.values()], images.data)
         done = grid.run_grid(cells, folder, root=options.data, device=options.device, retry_failed=True)
         if done.finished:
             print(tables.results_table(read_records(done.finished)))

@@ -74,6 +74,17 @@ def test_run_goes_on_where_it_stopped(
     assert run("report", str(tmp_path)) == 0
 
 
+def test_a_run_does_not_go_on_with_other_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = tmp_path / "own.npz", tmp_path / "out"
+    arguments = ["run", "--id", str(path), "--held-out", "2", "--epochs", "1", "--detectors", "memae"]
+    for seed in (0, 1):
+        images = np.random.default_rng(seed).integers(0, 256, (60, 6, 6), dtype=np.uint8)
+        np.savez(path, x_train=images, y_train=np.arange(60) % 3)
+        assert run(*arguments, "--out", str(out)) == (2 if seed else 0)
+    assert "was made from other images of own train, own test: name another folder" in capsys.readouterr().err
+    assert run(*arguments, "--out", str(tmp_path / "another")) == 0
+
+
 def test_a_run_without_a_folder_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

@@ -140,6 +140,12 @@ def kept_scenario(scenario: ScenarioSpec, seed: int, root: str | None) -> Scenar
     return load_scenario(scenario, seed, root, load=_kept_images)
 
 
+def forget_images() -> None:
+    """Drop the scenario and the sets that :func:`kept_scenario` keeps: files may change before the next run."""
+    kept_scenario.cache_clear()
+    _kept_images.cache_clear()
+
+
 def cell_key(cell: CellSpec) -> str:
     """The name of a cell's files: readable, with a hash of everything that makes its numbers but the device."""
     detector = _detector(cell)

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from lamae_tutorial.benchmark.cells import Outcome, cell_key, compute, compute_together
+from lamae_tutorial.benchmark.cells import Outcome, cell_key, compute, compute_together, forget_images
 from lamae_tutorial.benchmark.experiments import CellSpec
 from lamae_tutorial.benchmark.records import Result, write_cell, write_file
 from lamae_tutorial.data.catalogue import DATA_SETS, data_root, found, how_to_get
@@ -120,6 +120,7 @@ def run_grid(
                 line = f"{_line([Result(**result) for result in record['results']])} ({seconds:.0f} s)"
             progress.update()
             progress.write(line, file=sys.stderr)
+    forget_images()
     files = dict.fromkeys(folder / key for key in keys.values())
     records = [file.with_name(f"{file.name}.json") for file in files]
     return Grid(

@@ -249,6 +249,28 @@ def record_files(paths: Iterable[Path]) -> list[Path]:
     return files
 
 
+def check_same_data(files: Iterable[Path], hashes: Mapping[str, str]) -> None:
+    """Refuse finished cells of other images: a set of one's own may have changed since then.
+
+    Parameters
+    ----------
+    files : iterable of Path
+        Record files; those that do not exist are passed over, and so are records without hashes.
+    hashes : mapping of str to str
+        Those of today's images, see :class:`lamae_tutorial.Scenario`.
+
+    Raises
+    ------
+    ValueError
+        A record was made from other images.
+    """
+    for path in files:
+        for record in json.loads(path.read_text(encoding="utf-8")) if path.exists() else []:
+            changed = [name for name, value in record.get("data", {}).items() if hashes.get(name) != value]
+            if changed:
+                raise ValueError(f"{path} was made from other images of {', '.join(changed)}: name another folder")
+
+
 def read_records(files: Iterable[Path]) -> dict[Result, Path]:
     """Each result with the file in which it stands.
 
