@@ -243,7 +243,7 @@ def _tell_failed(failed: Sequence[Path], advice: str) -> int:
     if failed:
         print(f"{len(failed)} cells failed ({advice}):", file=sys.stderr)
         for path in failed:
-            print(f"  {path}", file=sys.stderr)
+            print(f"  {path.name}", file=sys.stderr)
     return int(bool(failed))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamae_tutorial.benchmark.provenance import provenance
-from lamae_tutorial.benchmark.settings import class_name, known_class, variant
+from lamae_tutorial.benchmark.settings import known_class, variant
 from lamae_tutorial.data.catalogue import DATA_SETS
 from lamae_tutorial.data.images import ImageSet
 from lamae_tutorial.data.scenarios import Scenario
@@ -176,7 +176,7 @@ def cell_record(cell: Cell) -> dict[str, Any]:
     losses = [epoch["validation_loss"] for epoch in history if epoch.get("stage") == last_stage]
     return {
         "scenario": cell.scenario.name,
-        "detector": class_name(type(detector)),
+        "detector": type(detector).__name__,
         "recipe": detector.recipe,
         "seed": cell.seed,
         "settings": detector.get_params(),

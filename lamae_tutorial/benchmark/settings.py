@@ -51,16 +51,9 @@ def new_detector(name: str, id_name: str, **parameters: Any) -> Detector:
     return find_detector(name)(**{**SETTINGS.get(id_name, {}).get(name, {}), **parameters})
 
 
-def class_name(detector: type[Detector]) -> str:
-    """What a record calls the class: "LAMAE"; "module:Class" for one that does not belong to the package."""
-    if detector in DETECTORS.values():
-        return detector.__name__
-    return f"{detector.__module__}:{detector.__qualname__}"
-
-
 def known_class(name: str) -> type[Detector] | None:
-    """The package's class that a record calls so; None for a class of a user's own."""
-    return next((detector for detector in DETECTORS.values() if class_name(detector) == name), None)
+    """The package's class of this name; None for a class of a user's own, which cannot have the same name."""
+    return next((detector for detector in DETECTORS.values() if detector.__name__ == name), None)
 
 
 def variant(detector: type[Detector], settings: Mapping[str, Any], id_name: str) -> str:

@@ -31,13 +31,8 @@ class Row:
 
     Attributes
     ----------
-    id, ood, detector, score, default_score, variant : str
-    epochs : int
-        That were asked for; 0: unknown.
-    n_id, n_ood : int
-        Numbers of test images.
-    known : bool
-        These are as in :class:`~lamae_tutorial.benchmark.records.Result`, and alike in all results of a row.
+    id, ood, detector, score, default_score, variant, epochs, n_id, n_ood, known
+        As in :class:`~lamae_tutorial.benchmark.records.Result`; alike in all results of the row.
     n : int
         Number of seeds.
     mean, std : dict of str to float
@@ -183,8 +178,8 @@ def rows_frame(rows: Iterable[Row]) -> pd.DataFrame:
 def results_table(results: Iterable[Result]) -> str:
     """Results in percent as a Markdown table: mean ± standard deviation over seeds.
 
-    The paper's AUROC stands beside them if it has any of these rows. What distinguishes rows (ID sets, epochs, numbers
-    of test images) has a column where it is needed.
+    The paper's AUROC stands beside them if it has any of these rows. What tells rows apart (ID sets, known or own sets,
+    epochs, numbers of test images) has a column where it is needed.
     """
     rows = aggregate(results)
     columns = _columns(rows)

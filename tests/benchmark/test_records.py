@@ -156,7 +156,7 @@ def test_a_setting_that_is_not_todays_is_named(tmp_path: Path) -> None:
 def test_the_variant_of_a_users_own_class_is_the_stored_one(tmp_path: Path) -> None:
     stored = asdict(replace(RESULTS[0], variant="width=3"))
     path = tmp_path / "cell.json"
-    path.write_text(json.dumps([{"detector": "mine:LAMAE", "settings": {"epochs": 7, "beta": 2}, "results": [stored]}]))
+    path.write_text(json.dumps([{"detector": "Mine", "settings": {"epochs": 7, "beta": 2}, "results": [stored]}]))
     (read,) = read_results([path])
     assert (read.variant, read.epochs) == ("width=3", 7)
 

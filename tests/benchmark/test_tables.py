@@ -177,6 +177,14 @@ def test_figures(folder: Path) -> None:
     assert [text.get_text() for text in sizes.get_xticklabels()] == ["1", "10"]
 
 
+def test_reconstructions_are_drawn_of_held_out_classes_alone(tmp_path: Path) -> None:
+    cells = [CellSpec(ScenarioSpec("digits", ood=("noise",)), name, 0, 1) for name in ("memae", "lamae")]
+    done = run_grid(cells, tmp_path, device="cpu")
+    with np.load(done.finished[0].with_suffix(".npz")) as arrays:
+        assert "reconstruction/ood/noise" in arrays
+    assert list(figures.figures(read_records(done.finished))) == ["auroc-digits"]
+
+
 def test_the_page_needs_nothing_else(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "report" / "page.html"
     assert main(["report", str(folder), "--format", "html", "--out", str(out)]) == 0
