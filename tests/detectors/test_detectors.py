@@ -154,7 +154,7 @@ def test_in_a_pipeline_and_cross_validated(name: str, bars: Bars) -> None:
 
     areas = cross_val_score(make(name), images, labels, scoring=separation, cv=2)
     assert areas.shape == (2,) and (areas > 0.9).all()
-    with pytest.raises(TypeError, match=r"takes the name of a score; got a ndarray.*scoring=FUNCTION"):
+    with pytest.raises(TypeError, match=r"expects the name of a score; got ndarray.*scoring=FUNCTION"):
         cross_val_score(make(name, epochs=1), images, labels, cv=2, error_score="raise")
 
 
@@ -163,7 +163,7 @@ def test_fit_predict_passes_the_labels_on(bars: Bars) -> None:
     lamae = make("lamae", epochs=2)
     np.testing.assert_array_equal(lamae.fit_predict(images, labels), lamae.predict(images))
     assert lamae.num_classes_ == 3
-    with pytest.raises(ValueError, match="LAMAE needs the class labels of its images; got none"):
+    with pytest.raises(ValueError, match="LAMAE needs the class labels of the images; got none: give labels"):
         make("lamae").fit_predict(images)
 
 
@@ -209,7 +209,7 @@ def test_calibration_per_class_and_by_the_corrected_error(bars: Bars, fitted: di
     np.testing.assert_array_equal(lamae.predict(ood) == 1, lamae.decision_function(ood) >= 0)
     with pytest.raises(ValueError, match="AutoEncoder has no classifier"):
         make("autoencoder", epochs=1).fit(images).calibrate(images, per_class=True)
-    with pytest.raises(ValueError, match=r"no p-value is as low as alpha = 0.001.* calibrate with more \(999, "):
+    with pytest.raises(ValueError, match=r"no p-value is as low as alpha = 0.001.* Calibrate with more images \(999, "):
         lamae.predict(ood, alpha=0.001)
     with pytest.raises(ValueError, match=r"alpha must lie in \(0, 1\); got 5"):
         lamae.predict(ood, alpha=5)
@@ -300,11 +300,14 @@ def test_damaged_and_foreign_folders_are_refused(bars: Bars, tmp_path: Path) -> 
     raw = (good / "model.safetensors").read_bytes()
     first = next(name for name, value in state.items() if value.ndim > 1)
     cases = {
-        "newer": (damaged("a", json.dumps({**config, "format": 99})), "format 99 is newer than this version reads"),
-        "foreign": (damaged("b", json.dumps({**config, "detector": "Pickle"})), "of that name none is known"),
-        "no json": (damaged("c", "{"), "not a saved detector, or a damaged one"),
-        "no key": (damaged("d", "{}"), "damaged one: 'format'"),
-        "cut": (damaged("e", weights=raw[: len(raw) // 2]), "is not the file that config.json was written with"),
+        "newer": (
+            damaged("a", json.dumps({**config, "format": 99})),
+            "it has format 99; this version reads .* up to 1",
+        ),
+        "foreign": (damaged("b", json.dumps({**config, "detector": "Pickle"})), "its class Pickle of .* is not known"),
+        "no json": (damaged("c", "{"), "is not a saved detector, or it is damaged"),
+        "no key": (damaged("d", "{}"), "it is damaged: 'format'"),
+        "cut": (damaged("e", weights=raw[: len(raw) // 2]), "does not belong to config.json: its SHA-256 differs"),
         "other shape": (damaged("f", weights={**state, first: state[first][:1]}), "weights do not fit the parameters"),
         "missing": (damaged("g", weights={k: v for k, v in state.items() if k != first}), "weights do not fit"),
         "huge": (damaged("h", json.dumps({**config, "image_shape": [1, 10**6, 10**6]})), "weights do not fit"),
@@ -313,7 +316,7 @@ def test_damaged_and_foreign_folders_are_refused(bars: Bars, tmp_path: Path) -> 
         with pytest.raises(ValueError, match=message) as caught:
             Detector.load(folder)
         assert str(folder) in str(caught.value)
-    with pytest.raises(ValueError, match="holds a AutoEncoder; expected a LAMAE"):
+    with pytest.raises(ValueError, match="it holds the class AutoEncoder; expected LAMAE"):
         LAMAE.load(good)
     with pytest.raises(FileNotFoundError, match="is not a folder"):
         Detector.load(tmp_path / "none")

@@ -64,7 +64,7 @@ def test_fit_and_score(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         (["fit", "--data", "KNOWN", "--detector", "lame", "--out", "MODEL"], "unknown detector lame"),
         (["fit", "--data", "KNOWN", "--out", "KNOWN"], "is not a saved detector; name another folder"),
         (["score", "NONE", "OTHER", "--out", "MODEL.csv"], "is not a folder"),
-        (["score", "OTHER", "OTHER", "--out", "MODEL.csv"], "not a saved detector, or a damaged one"),
+        (["score", "OTHER", "OTHER", "--out", "MODEL.csv"], "is not a saved detector, or it is damaged"),
     ],
 )
 def test_bad_arguments(
