@@ -21,11 +21,12 @@ from lamae_tutorial import DETECTORS, LAMAE, AutoEncoder, Detector, auroc, compl
 
 Bars = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 TUPLES = str.maketrans("()", "[]", ",")  # JSON makes lists of tuples
-# On the bars after 25 epochs. With seeds 0 to 7 every detector reached 0.999 at least, but for GODIN: 0.60 to 1.00.
 KINDS = {**DETECTORS, **contributed()}
-EASY_AUROC = dict.fromkeys(KINDS, 0.95) | {"godin": 0.55}
-# 8 x 8 images have too few pixels for the default, which was chosen on 28 x 28 ones.
-SETTINGS = {name: {"min_log_variance": -4.0} for name in ("vae", "ssvae")}
+# On the bars after 25 epochs. With seeds 0 to 7 GODIN reached 0.984 at least, every other detector 0.999.
+EASY_AUROC = 0.95
+# 8 x 8 images have too few pixels for the defaults, which were chosen on 28 x 28 ones. GODIN chooses a step of 0.04 or
+# 0.08 on them, and its AUROC fell to 0.60 with one of the seeds.
+SETTINGS = {"godin": {"perturbations": (0.005,)}} | {name: {"min_log_variance": -4.0} for name in ("vae", "ssvae")}
 
 each_detector = pytest.mark.parametrize("name", KINDS)
 
@@ -56,14 +57,14 @@ def test_separates_an_easy_task(name: str, detector: Detector, bars: Bars) -> No
     for kind in detector.score_kinds:
         assert inside[kind].shape == (60,) and inside[kind].dtype == np.float64
         assert np.isfinite(inside[kind]).all() and np.isfinite(ood[kind]).all()
-    assert auroc(detector.score(bars[0][180:]), detector.score(bars[2])) > EASY_AUROC[name]
+    assert auroc(detector.score(bars[0][180:]), detector.score(bars[2])) > EASY_AUROC
 
 
 @each_detector
 def test_trained_in_bf16_scores_in_float32(name: str, detector: Detector, bars: Bars) -> None:
     rough = make(name, precision="bf16").fit(bars[0][:180], bars[1][:180])
     assert {value.dtype for value in rough.network_.state_dict().values()} <= {torch.float32, torch.int64}
-    assert auroc(rough.score(bars[0][180:]), rough.score(bars[2])) > EASY_AUROC[name]
+    assert auroc(rough.score(bars[0][180:]), rough.score(bars[2])) > EASY_AUROC
     in_closed_form = detector.history_ == []
     assert np.allclose(rough.score(bars[2]), detector.score(bars[2])) == in_closed_form, "bf16 changed nothing"
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lamae_tutorial import LAMAE, load_images
+from lamae_tutorial import LAMAE, AutoEncoder, load_images
 from lamae_tutorial.cli import main
 from lamae_tutorial.own_images.scoring import Summary, read_rows
 from lamae_tutorial.own_images.suspects import _densities
@@ -53,6 +53,35 @@ def test_fit_and_score(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["score", str(model), str(folder / "known" / "digit 1"), "--out", str(tmp_path / "id.csv")]) == 3
     problems = {row["problem"] for row in read_rows(tmp_path / "id.csv")}
     assert problems == {"", "is 16 x 16 pixels; the detector takes 8 x 8"}
+
+
+def test_fit_trains_on_81_percent_of_the_images(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README's shares: a tenth calibrates, a tenth of the rest chooses the epoch, and no image does two things."""
+    used: dict[str, list[bytes]] = {"training": [], "epoch": [], "calibration": []}
+    loss, calibrate = AutoEncoder.loss, AutoEncoder.calibrate
+
+    def pixels(images: torch.Tensor) -> list[bytes]:
+        whole = (255 * images).round().to(torch.uint8) if images.is_floating_point() else images
+        return [image.numpy().tobytes() for image in whole]
+
+    def noted_loss(detector: AutoEncoder, network: torch.nn.Module, images: torch.Tensor, labels: None) -> torch.Tensor:
+        used["training" if torch.is_grad_enabled() else "epoch"] += pixels(images)
+        return loss(detector, network, images, labels)
+
+    def noted_calibrate(detector: AutoEncoder, images: torch.Tensor, *settings: object) -> AutoEncoder:
+        used["calibration"] = pixels(images)  # of the last call: `fit` calibrates too
+        return calibrate(detector, images, *settings)
+
+    monkeypatch.setattr(AutoEncoder, "loss", noted_loss)
+    monkeypatch.setattr(AutoEncoder, "calibrate", noted_calibrate)
+    settings = ["--detector", "autoencoder", "--resize", "8", "--epochs", "1", "--device", "cpu"]
+    assert main(["fit", "--data", str(folder / "known"), "--out", str(tmp_path / "model"), *settings]) == 0
+    counts = {use: len(images) for use, images in used.items()}
+    assert counts == {"training": 434, "epoch": 49, "calibration": 54}
+    total = len(list((folder / "known").rglob("*.png")))
+    assert sum(counts.values()) == total == 537
+    assert [round(100 * count / total) for count in counts.values()] == [81, 9, 10]
+    assert len(set().union(*used.values())) == total, "an image is in two parts"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,9 @@ def test_each_question_has_one_right_answer_and_feedback_on_all(chapter: str) ->
         assert [answer["correct"] for answer in answers].count(True) == 1, question["question"]
         assert len(answers) >= 3 and all(len(answer["feedback"]) > 10 for answer in answers)
         assert question["type"] == "multiple_choice"
+        # YAML takes words such as "No" for something else than text.
+        texts = [question["question"], *(answer[key] for answer in answers for key in ("answer", "feedback"))]
+        assert {type(text) for text in texts} == {str}
 
 
 def test_the_right_answer_does_not_always_stand_in_one_place() -> None:
