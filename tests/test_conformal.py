@@ -79,9 +79,9 @@ def test_benjamini_hochberg_calls_p_values_that_meet_the_bound_exactly() -> None
 
 
 def test_bad_input_is_named() -> None:
-    with pytest.raises(ValueError, match="calibration scores: 1 of 2 scores are not finite"):
+    with pytest.raises(ValueError, match="calibration scores must be finite; 1 of 2 are NaN or infinite"):
         Calibration(np.array([1.0, np.nan]))
-    with pytest.raises(ValueError, match="group for each of 4 scores"):
+    with pytest.raises(ValueError, match=r"groups must have the shape \(4,\)"):
         Calibration(FOUR, np.array([0, 1]))
     with pytest.raises(ValueError, match="give the group of each score"):
         Calibration(FOUR, np.array([0, 0, 1, 1])).p_values([1.0])
@@ -89,7 +89,7 @@ def test_bad_input_is_named() -> None:
         Calibration(FOUR).p_values([1.0], np.array([0]))
     with pytest.raises(ValueError, match=r"alpha must lie in \(0, 1\); got 5"):
         benjamini_hochberg([0.5], 5)
-    with pytest.raises(ValueError, match=r"p-values lie in \[0, 1\]; got values from 0.5 to 1.5"):
+    with pytest.raises(ValueError, match=r"p-values must lie in \[0, 1\]; got values from 0.5 to 1.5"):
         benjamini_hochberg([0.5, 1.5], 0.1)
 
 

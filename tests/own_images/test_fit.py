@@ -52,7 +52,7 @@ def test_fit_and_score(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert suspicious in html
     assert main(["score", str(model), str(folder / "known" / "digit 1"), "--out", str(tmp_path / "id.csv")]) == 3
     problems = {row["problem"] for row in read_rows(tmp_path / "id.csv")}
-    assert problems == {"", "is 16 x 16 pixels; the detector takes 8 x 8"}
+    assert problems == {"", "is 16 x 16 pixels; the detector expects 8 x 8"}
 
 
 def test_fit_trains_on_81_percent_of_the_images(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

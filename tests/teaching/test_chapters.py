@@ -72,7 +72,7 @@ def test_wrong_parameters_and_names_end_before_anything_runs(
 
 def test_without_the_book_it_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["book", "run", "--book", str(tmp_path)]) == 2
-    assert "start this in its folder" in capsys.readouterr().err
+    assert "run this command in its folder" in capsys.readouterr().err
 
 
 def test_chapters_by_name() -> None:

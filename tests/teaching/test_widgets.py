@@ -136,10 +136,10 @@ def test_held_out_classes_are_those_of_the_records(tmp_path: Path) -> None:
         assert list(frame.numbers.values()) == pytest.approx([auroc(*pair) for pair in pairs])
         assert f"{100 * frame.numbers['error+']:.1f} %" in frame.alt
     assert frames[0].png != frames[1].png
-    with pytest.raises(ValueError, match="holds no scores and reconstructions of MemAE"):
+    with pytest.raises(ValueError, match="has no scores and reconstructions of MemAE"):
         widgets.held_out_frames(paths, "MemAE")
     paths[0].with_suffix(".npz").unlink()
-    with pytest.raises(ValueError, match="holds no scores and reconstructions of LAMAE"):
+    with pytest.raises(ValueError, match="has no scores and reconstructions of LAMAE"):
         widgets.held_out_frames(paths, "LAMAE")
 
 
