@@ -22,12 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--id", default="mnist", metavar="SET")
     parser.add_argument("--data")
-    parser.add_argument(
-        "--images",
-        type=int,
-        default=4000,
-        help="number of training images; a quarter of this number is added for testing",
-    )
+    parser.add_argument("--images", type=int, default=4000, help="to train on; testing takes a quarter as many")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seeds", type=int, default=1)
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Entropy by hand, by scikit-image and by the LAMAE paper's Table 3; the complexity normaliser."""
+"""Entropy compared with results by hand, scikit-image and the LAMAE paper's Table 3; the complexity normaliser."""
 
 import numpy as np
 import pytest

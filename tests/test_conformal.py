@@ -1,4 +1,4 @@
-"""Conformal p-values: by hand, and that their guarantee holds."""
+"""Conformal p-values: results by hand, and a test of their guarantee."""
 
 from fractions import Fraction
 
@@ -36,7 +36,7 @@ def test_threshold_says_what_p_values_say(alpha: float) -> None:
 
 @pytest.mark.parametrize("alpha", [0.01, 0.05, 0.1])
 def test_false_alarms_stay_at_alpha(alpha: float) -> None:
-    """Over many calibration sets: the rejection of one fresh ID score is a coin with P <= alpha, and not far below."""
+    """Over many calibration sets, a fresh ID score is rejected with probability at most alpha, and not much less."""
     generator = np.random.default_rng(1)
     repeats, n = 4000, 199
     alarms = sum(
@@ -47,7 +47,7 @@ def test_false_alarms_stay_at_alpha(alpha: float) -> None:
 
 
 def test_guarantee_holds_in_each_group_only_with_groups() -> None:
-    """One group scores higher than the other: without groups it bears nearly all false alarms."""
+    """One group scores higher than the other. Without groups it has nearly all false alarms."""
     generator = np.random.default_rng(2)
     groups = generator.integers(0, 2, 40_000)
     scores = generator.standard_normal(40_000) + 2 * groups
@@ -63,7 +63,7 @@ def test_guarantee_holds_in_each_group_only_with_groups() -> None:
 @pytest.mark.parametrize("alpha", [Fraction(1, 100), Fraction(1, 20), Fraction(1, 5)])
 def test_benjamini_hochberg_by_its_definition(alpha: Fraction) -> None:
     generator = np.random.default_rng(3)
-    for n in (19, 99, 999):  # calibration images
+    for n in (19, 99, 999):  # number of calibration images
         for m in (1, 8, 100):
             ranks = 1 + (generator.random(m) ** 4 * n).astype(int)
             exact = sorted(Fraction(int(rank), n + 1) for rank in ranks)

@@ -1,4 +1,4 @@
-"""What every detector must do, run for all of them: the contract of `detectors/base.py`."""
+"""The contract of `detectors/base.py`, tested for every detector."""
 
 import hashlib
 import json
@@ -20,12 +20,12 @@ from sklearn.preprocessing import FunctionTransformer
 from lamae_tutorial import DETECTORS, LAMAE, AutoEncoder, Detector, auroc, complexity_normalized
 
 Bars = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-TUPLES = str.maketrans("()", "[]", ",")  # JSON makes lists of tuples
+TUPLES = str.maketrans("()", "[]", ",")  # JSON turns tuples into lists
 KINDS = {**DETECTORS, **contributed()}
-# On the bars after 25 epochs. With seeds 0 to 7 GODIN reached 0.984 at least, every other detector 0.999.
+# On the bars after 25 epochs. With seeds 0 to 7 GODIN reached at least 0.984 and every other detector at least 0.999.
 EASY_AUROC = 0.95
-# 8 x 8 images have too few pixels for the defaults, which were chosen on 28 x 28 ones. GODIN chooses a step of 0.04 or
-# 0.08 on them, and its AUROC fell to 0.60 with one of the seeds.
+# The defaults were chosen for 28 x 28 images; 8 x 8 images have too few pixels for them. On these GODIN chooses a step
+# of 0.04 or 0.08, and its AUROC fell to 0.60 with one seed.
 SETTINGS = {"godin": {"perturbations": (0.005,)}} | {name: {"min_log_variance": -4.0} for name in ("vae", "ssvae")}
 
 each_detector = pytest.mark.parametrize("name", KINDS)
@@ -39,7 +39,7 @@ def make(name: str, **settings) -> Detector:
 
 @pytest.fixture(scope="module")
 def fitted() -> dict[str, Detector]:
-    """Detectors trained once for the tests that only look at them."""
+    """Detectors that are trained once and shared by tests that do not change them."""
     return {}
 
 
@@ -114,7 +114,7 @@ def test_saved_and_loaded_scores_are_equal(name: str, detector: Detector, bars: 
         np.testing.assert_array_equal(scores, detector.scores(bars[2])[kind])
     np.testing.assert_array_equal(loaded.p_values(bars[0]), detector.p_values(bars[0]))
     assert str(loaded.get_params()).translate(TUPLES) == str(detector.get_params()).translate(TUPLES)
-    detector.save(folder)  # replaces what was saved before
+    detector.save(folder)  # replaces the saved detector
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
 
 
@@ -179,7 +179,7 @@ def test_compiled_networks_give_the_same(name: str, detector: Detector, bars: Ba
 @each_detector
 def test_odd_training_sets(name: str, bars: Bars) -> None:
     images, labels, _ = bars
-    few = make(name, epochs=2, batch_size=128).fit(images[:6], labels[:6])  # fewer than a batch
+    few = make(name, epochs=2, batch_size=128).fit(images[:6], labels[:6])  # fewer images than a batch
     for constant in (0, 255):
         same = make(name, epochs=2).fit(torch.full_like(images, constant), labels)
         for each in (few, same):
@@ -191,10 +191,10 @@ def test_odd_training_sets(name: str, bars: Bars) -> None:
 def test_a_validation_set_of_ones_own_is_not_trained_on(name: str, bars: Bars) -> None:
     images, labels, _ = bars
     detector = make(name, epochs=1).fit(images[:180], labels[:180], (images[180:], labels[180:]))
-    assert (detector.predict(images[180:]) == 1).sum() == 58  # the third highest of 60 is the last accepted
+    assert (detector.predict(images[180:]) == 1).sum() == 58  # the third highest of 60 scores is still accepted
     assert detector.image_shape_ == (1, 8, 8)
     in_closed_form = type(detector).loss is Detector.loss
-    assert {epoch["epoch"] for epoch in detector.history_} == (set() if in_closed_form else {1})  # of every stage
+    assert {epoch["epoch"] for epoch in detector.history_} == (set() if in_closed_form else {1})  # in every stage
 
 
 def test_calibration_per_class_and_by_the_corrected_error(bars: Bars, fitted: dict[str, Detector]) -> None:

@@ -1,4 +1,4 @@
-"""Pseudo-outliers: what each strategy does to an image, and that it needs nothing but images."""
+"""Pseudo-outliers: what each strategy does to an image, and that it needs only images."""
 
 import pytest
 import torch
@@ -43,7 +43,7 @@ def test_blur_keeps_flat_images_and_lowers_the_detail() -> None:
 
 
 def test_permutation_moves_whole_patches_and_leaves_the_remainder() -> None:
-    images = torch.arange(2 * 9 * 13).float().view(2, 1, 9, 13)  # patches of 2 x 3, a border of 1 each
+    images = torch.arange(2 * 9 * 13).float().view(2, 1, 9, 13)  # patches of 2 x 3 pixels, and a border of 1 pixel
     moved = made("patch_permutation", images)
     assert torch.equal(moved.flatten(1).sort().values, images.flatten(1))
     assert torch.equal(moved[:, :, 8:], images[:, :, 8:]) and torch.equal(moved[:, :, :, 12:], images[:, :, :, 12:])

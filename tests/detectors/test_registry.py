@@ -1,4 +1,4 @@
-"""Detectors are found by name: this package's, a module's, an installed package's."""
+"""Detectors are found by name in this package, in a user's module and in an installed package."""
 
 import subprocess
 import sys
@@ -41,7 +41,7 @@ def test_by_the_entry_point_of_an_installed_package(monkeypatch: pytest.MonkeyPa
         find_detector("lame")
     monkeypatch.delitem(registry._classes, ("PCA", "mydetectors"))
     monkeypatch.setattr(EntryPoint, "load", lambda self: registry.register(kind))
-    assert registry.find_class("PCA", "mydetectors") is kind  # loaded when a saved detector asks for it
+    assert registry.find_class("PCA", "mydetectors") is kind  # loaded when a saved detector needs it
 
 
 def test_the_packages_own_names_are_taken() -> None:

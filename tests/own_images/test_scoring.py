@@ -1,4 +1,4 @@
-"""Scoring files: every image gets a row, bad ones with a reason, and interrupted runs go on."""
+"""Scoring files: every image gets a row, bad ones with a reason, and interrupted runs can be resumed."""
 
 from pathlib import Path
 
@@ -140,7 +140,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     assert not out.exists()
     (part,) = tmp_path.glob(".out.csv.*.part")
     with part.open("a") as file:
-        file.write('"half a\nrow')  # as a killed process leaves it
+        file.write('"half a\nrow')  # as after a killed process
     score_images(autoencoder, str(source), out, batch_size=2, resume=True)
     assert opened[7:] == sorted(source.iterdir())[6:], "what was scored is not scored again"
     assert [row["path"] for row in table(out)] == [row["path"] for row in table(whole)]

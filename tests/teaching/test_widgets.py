@@ -1,4 +1,4 @@
-"""Explorers: their pictures show what the metrics say, and the slider is tied to the pictures."""
+"""Explorers: their pictures agree with the metrics, and the slider controls the pictures."""
 
 import base64
 import io
@@ -75,7 +75,7 @@ def test_one_threshold_is_that_of_fpr95(threshold_frames: list[Frame]) -> None:
 
 
 def test_points_of_the_frames_lie_on_the_roc_curve() -> None:
-    """With a threshold for each gap between scores, their trapezoids have the area AUROC."""
+    """With one threshold in each gap between scores, the area under the trapezoids is the AUROC."""
     frames = widgets.threshold_frames(np.array([1.0, 2.0, 3.0]), np.array([2.5, 4.0]), count=31)
     points = {(0.0, 0.0), (1.0, 1.0)}
     points |= {(f.numbers["ood_accepted"] / 2, f.numbers["id_accepted"] / 3) for f in frames}
@@ -175,7 +175,7 @@ def test_alpha_frames_count_what_is_called() -> None:
 
 
 class Page(HTMLParser):
-    """The start tags of a page with their attributes."""
+    """Collects the start tags of a page with their attributes."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
