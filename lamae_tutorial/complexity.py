@@ -1,7 +1,7 @@
-"""Image complexity: Shannon entropy, the complexity normaliser CN and the plain/fancy characterisation.
+"""Image complexity: Shannon entropy, the complexity normaliser CN, and the distinction of plain and fancy images.
 
-LAMAE paper (Zhang et al. 2021), Section 3.2. The entropy is in base 2, which reproduces the complexity column of its
-Table 3; the logarithm in CN is natural, as in the authors' code.
+See the LAMAE paper (Zhang et al. 2021), Section 3.2. The entropy is in base 2, which reproduces the complexity column
+of its Table 3. The logarithm in CN is natural, as in the authors' code.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from torch import Tensor
 from lamae_tutorial.data.images import Images, check_images
 from lamae_tutorial.metrics import auroc
 
-_CHUNK = 1 << 17  # pixels counted at a time, so that bins and counts stay in the processor's cache
+_CHUNK = 1 << 17  # pixels counted at a time; bins and counts then fit into the processor's cache
 
 
 def shannon_entropy(images: Images, base: float = 2, per_channel: bool = False) -> Tensor:
-    """Shannon entropy of the histogram of each image's 256 levels (LAMAE paper, Eqn 3).
+    """Return the Shannon entropy of each image's histogram of 256 levels (LAMAE paper, Eqn 3).
 
     Parameters
     ----------
@@ -28,25 +28,25 @@ def shannon_entropy(images: Images, base: float = 2, per_channel: bool = False) 
     base : float
         Base of the logarithm; 2 gives bits.
     per_channel : bool
-        By default one histogram counts the values of all channels. With True each channel has a histogram and the mean
-        of the channels' entropies is returned.
+        By default one histogram counts the values of all channels. With True, each channel has a histogram, and the
+        result is the mean of the channels' entropies.
 
     Returns
     -------
     float64 tensor (N,)
-        In 0 (constant image) to log(256).
+        From 0 (constant image) to log(256).
 
     Raises
     ------
     ValueError
-        Images of another shape, type or range.
+        The images have another shape, type or range.
     """
     levels = _levels(images)
     rows = levels.flatten(2) if per_channel else levels.flatten(1).unsqueeze(1)  # (N, histograms, pixels)
     per_image = rows.shape[1]
     rows = rows.flatten(0, 1)
     pixels = rows.shape[1]
-    # Every possible term -p log p of the sum, looked up by its count: no logarithm is taken per image.
+    # A table of -p log p for every possible count, so that no logarithm is computed per image.
     shares = torch.arange(pixels + 1, dtype=torch.float64) / pixels
     terms = torch.special.entr(shares) / float(np.log(base))
     entropies = []
@@ -59,7 +59,7 @@ def shannon_entropy(images: Images, base: float = 2, per_channel: bool = False) 
 
 
 def complexity_normalizer(images: Images) -> Tensor:
-    """CN = ln(H + 1), H being :func:`shannon_entropy` (LAMAE paper, Section 3.2.3).
+    """Return CN = ln(H + 1), where H is :func:`shannon_entropy` (LAMAE paper, Section 3.2.3).
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def complexity_normalizer(images: Images) -> Tensor:
 def complexity_normalized(scores: ArrayLike, images: Images, gamma: float = 1e-9) -> NDArray[np.float64]:
     """Divide reconstruction errors by CN + gamma (LAMAE paper, Eqn 4): the "+" of AE+, MemAE+ and LAMAE+.
 
-    A constant image has CN = 0, so that its error is multiplied by 1 / gamma: it is caught by construction.
+    A constant image has CN = 0, so its error is multiplied by 1 / gamma: such images are always detected.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def complexity_normalized(scores: ArrayLike, images: Images, gamma: float = 1e-9
     images : uint8 (N, C, H, W), or float in [0, 1]
         The images that were scored.
     gamma : float
-        Keeps the division finite, > 0.
+        Avoids a division by 0; > 0.
 
     Returns
     -------
@@ -93,13 +93,14 @@ def complexity_normalized(scores: ArrayLike, images: Images, gamma: float = 1e-9
     Raises
     ------
     ValueError
-        Negative scores (division would turn their order round), or not one score an image.
+        Scores are negative (the division would reverse their order), the number of scores and images differs, or
+        `gamma` is not positive.
     """
     errors = np.asarray(scores, dtype=np.float64)
     if errors.shape != (len(images),):
-        raise ValueError(f"{len(images)} images need a score each; got scores of shape {errors.shape}")
+        raise ValueError(f"scores must have the shape ({len(images)},), one per image; got {errors.shape}")
     if errors.size and not errors.min() >= 0:
-        raise ValueError(f"CN corrects errors, which are >= 0; got a score of {errors.min()}")
+        raise ValueError(f"scores must be reconstruction errors, >= 0; got a score of {errors.min()}")
     if not gamma > 0:
         raise ValueError(f"gamma must be > 0; got {gamma}")
     return errors / (complexity_normalizer(images).numpy() + gamma)
@@ -107,17 +108,17 @@ def complexity_normalized(scores: ArrayLike, images: Images, gamma: float = 1e-9
 
 @dataclass(frozen=True)
 class Characterization:
-    """How complex OoD images are beside ID images.
+    """How complex OoD images are, compared with ID images.
 
     Attributes
     ----------
     kind : {"plain", "fancy"}
-        "plain": less complex on average than the ID images; "fancy": at least as complex.
+        "plain": on average less complex than the ID images; "fancy": at least as complex.
     ood_mean, ood_std, id_mean, id_std : float
-        Mean and standard deviation of the entropy in bits.
+        Mean and standard deviation of the entropy, in bits.
     overlap : float
-        Probability that an OoD image has a higher entropy than an ID image (ties count half), in [0, 1]: the AUROC of
-        a detector that looks at nothing but complexity.
+        Probability that an OoD image has a higher entropy than an ID image (ties count half), in [0, 1]. This is the
+        AUROC of a detector whose score is the entropy.
     """
 
     kind: Literal["plain", "fancy"]
@@ -129,7 +130,7 @@ class Characterization:
 
 
 def characterize(ood_images: Images, id_images: Images) -> Characterization:
-    """Plain or fancy: the complexity half of the LAMAE paper's taxonomy of OoD (Section 3.2.2).
+    """Decide between plain and fancy OoD images, as in the taxonomy of the LAMAE paper (Section 3.2.2).
 
     Parameters
     ----------
@@ -151,6 +152,6 @@ def characterize(ood_images: Images, id_images: Images) -> Characterization:
 
 
 def _levels(images: Images) -> Tensor:
-    """Images as uint8 tensor; floats in [0, 1] are rounded to 256 levels."""
+    """Return images as a uint8 tensor; floats in [0, 1] are rounded to 256 levels."""
     tensor = check_images(images).detach().cpu()
     return tensor if tensor.dtype == torch.uint8 else (tensor * 255).round().to(torch.uint8)

@@ -1,9 +1,8 @@
 """Thresholds with a guaranteed false-alarm rate: split-conformal p-values (Vovk et al. 2005; Bates et al. 2023).
 
-An image's p-value is the share of in-distribution calibration images that score at least as high, counting the image
-itself. If an image is in-distribution too, that is exchangeable with the calibration images, its p-value lies at or
-below alpha with a probability of at most alpha, whatever the detector. The calibration images must not have been
-used to train the detector.
+The p-value of an image is the share of in-distribution calibration images that score at least as high, counting the
+image itself. If the image is also in-distribution (exchangeable with the calibration images), its p-value is at most
+alpha with a probability of at most alpha, for any detector. The detector must not be trained on the calibration images.
 """
 
 from dataclasses import dataclass
@@ -17,15 +16,15 @@ from lamae_tutorial.metrics import finite_scores
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Scores of in-distribution images that new scores are compared with.
+    """In-distribution scores. New scores are compared with them.
 
     Attributes
     ----------
     scores : float64 array (n,)
         Higher = more out-of-distribution.
     groups : int64 array (n,) or None
-        A group for each image, e.g. its *predicted* class; new images are then compared within their group alone
-        (Mondrian conformal prediction), and the guarantee holds in each group. None compares with all.
+        The group of each image, e.g. its *predicted* class. New images are then compared only within their group
+        (Mondrian conformal prediction), and the guarantee holds in each group. None compares with all images.
     """
 
     scores: NDArray[np.float64]
@@ -36,13 +35,13 @@ class Calibration:
         _check_groups(self.groups, self.scores)
 
     def p_values(self, scores: ArrayLike, groups: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-        """p-values of new scores: (1 + number of calibration scores at least as high) / (1 + n).
+        """Return p-values of new scores: (1 + number of calibration scores at least as high) / (1 + n).
 
         Parameters
         ----------
         scores : array of float (N,)
         groups : int array (N,), optional
-            Needed if the calibration has groups. In a group without calibration images every p-value is 1.
+            Required if the calibration has groups. In a group without calibration images every p-value is 1.
 
         Returns
         -------
@@ -52,15 +51,15 @@ class Calibration:
         Raises
         ------
         ValueError
-            Scores that are not finite, or groups missing or superfluous.
+            Scores are not finite, groups are missing, or groups are given but the calibration has none.
         """
         values = finite_scores(scores, "scores")
         _check_groups(groups, values)
         if (groups is None) != (self.groups is None):
             raise ValueError(
-                "the calibration has no groups; got groups for the scores"
+                "the calibration has no groups; got groups for the scores: leave them out"
                 if self.groups is None
-                else "the calibration has groups; give the group of each score"
+                else "the calibration has groups; got none: give the group of each score"
             )
         if groups is None or self.groups is None:
             return _p_values(self.scores, values)
@@ -70,9 +69,9 @@ class Calibration:
         return result
 
     def thresholds(self, alpha: float, groups: NDArray[np.int64] | None = None) -> float | NDArray[np.float64]:
-        """The largest score whose p-value exceeds alpha; with groups, one for each of them: float64 (N,).
+        """Return the largest score whose p-value exceeds alpha; with groups, one for each entry: float64 (N,).
 
-        Infinite where no p-value is as low as alpha.
+        It is infinite if no p-value is as low as alpha.
         """
         if groups is None or self.groups is None:
             return conformal_threshold(self.scores, alpha)
@@ -82,18 +81,18 @@ class Calibration:
         return result
 
     def lowest_alpha(self) -> float:
-        """The smallest p-value there can be; with groups, in the smallest of them. A lower alpha rejects nothing."""
+        """Return the smallest possible p-value; with groups, in the smallest group. A lower alpha rejects nothing."""
         counts = [len(self.scores)] if self.groups is None else np.unique(self.groups, return_counts=True)[1]
         return 1 / (1 + int(min(counts)))
 
 
 def conformal_threshold(scores: ArrayLike, alpha: float) -> float:
-    """The largest score whose p-value, without groups, exceeds alpha; infinite if no p-value is as low as alpha.
+    """Return the largest score whose p-value, without groups, exceeds alpha; infinite if no p-value is that low.
 
     Parameters
     ----------
     scores : array of float (n,)
-        Of the calibration images.
+        Scores of the calibration images.
     alpha : float
         False-alarm rate, in (0, 1).
     """
@@ -105,11 +104,10 @@ def conformal_threshold(scores: ArrayLike, alpha: float) -> float:
 
 
 def fisher(*p_values: ArrayLike) -> NDArray[np.float64]:
-    """One score of several p-values of the same images: minus the sum of their logarithms (Fisher 1932).
+    """Combine several p-values of each image into one score: minus the sum of their logarithms (Fisher 1932).
 
-    Joins what different scores see: an image counts as out-of-distribution if one of them finds it very unusual, or
-    all of them a little. The scores of one detector depend on each other, so that the result is a score to be
-    calibrated, and no p-value.
+    The result is high if one p-value is very small, or if all of them are rather small. The scores of one detector
+    depend on each other, so the result is not a p-value. Calibrate it like any other score.
 
     Parameters
     ----------
@@ -123,7 +121,7 @@ def fisher(*p_values: ArrayLike) -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        A p-value outside (0, 1].
+        A p-value lies outside (0, 1].
     """
     values = np.stack([finite_scores(part, "p-values") for part in p_values])
     if not ((values > 0) & (values <= 1)).all():
@@ -132,10 +130,11 @@ def fisher(*p_values: ArrayLike) -> NDArray[np.float64]:
 
 
 def benjamini_hochberg(p_values: ArrayLike, alpha: float) -> NDArray[np.bool_]:
-    """Which of a batch to call out-of-distribution so that at most a share alpha of those called are in-distribution.
+    """Choose which images of a batch to call out-of-distribution, with a bound on the false *discovery* rate.
 
-    Benjamini and Hochberg (1995). The false *discovery* rate is bounded in expectation, for conformal p-values too
-    (Bates et al. 2023), while `p <= alpha` bounds the share of in-distribution images that are rejected.
+    The expected share of in-distribution images among those called is at most alpha (Benjamini and Hochberg 1995), also
+    for conformal p-values (Bates et al. 2023). In contrast, `p <= alpha` bounds the share of rejected images among the
+    in-distribution images.
 
     Parameters
     ----------
@@ -150,13 +149,13 @@ def benjamini_hochberg(p_values: ArrayLike, alpha: float) -> NDArray[np.bool_]:
     check_alpha(alpha)
     values = finite_scores(p_values, "p-values")
     if values.min() < 0 or values.max() > 1:
-        raise ValueError(f"p-values lie in [0, 1]; got values from {values.min()} to {values.max()}")
-    # Conformal p-values lie on a grid and often meet the bound exactly: rounding must not decide.
+        raise ValueError(f"p-values must lie in [0, 1]; got values from {values.min()} to {values.max()}")
+    # Conformal p-values lie on a grid and often equal the bound exactly. The factor avoids errors by rounding.
     return np.asarray(false_discovery_control(values) <= alpha * (1 + 1e-12))
 
 
 def check_alpha(alpha: float) -> None:
-    """Refuse what is no false-alarm rate."""
+    """Raise a ValueError if a false-alarm rate lies outside (0, 1)."""
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie in (0, 1); got {alpha!r}")
 
@@ -168,4 +167,4 @@ def _p_values(calibration: NDArray[np.float64], scores: NDArray[np.float64]) -> 
 
 def _check_groups(groups: NDArray[np.int64] | None, scores: NDArray[np.float64]) -> None:
     if groups is not None and groups.shape != scores.shape:
-        raise ValueError(f"there must be a group for each of {len(scores)} scores; got the shape {groups.shape}")
+        raise ValueError(f"groups must have the shape ({len(scores)},), one per score; got {groups.shape}")

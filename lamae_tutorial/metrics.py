@@ -1,7 +1,7 @@
 """How well scores separate in-distribution (ID) from out-of-distribution (OoD) images.
 
-Throughout, a higher score means more out-of-distribution. AUROC is symmetric in the two classes; AUPRC and the false
-positive rate are not, so that each says which class is the positive one. Ties are handled as in scikit-learn.
+A higher score always means more out-of-distribution. AUROC is symmetric in the two classes. AUPRC and the false
+positive rate are not, so each function says which class is positive. Ties are handled as in scikit-learn.
 """
 
 import math
@@ -25,9 +25,9 @@ class Summary:
     auprc_ood, auprc_id : float
         Average precision with OoD, or ID, as the positive class.
     fpr_at_tpr : float
-        Share of OoD images accepted at the threshold that accepts the share `tpr` of the ID images.
+        Share of OoD images accepted by the threshold that accepts the share `tpr` of the ID images.
     tpr : float
-        That share.
+        Share of ID images accepted.
     """
 
     auroc: float
@@ -38,14 +38,14 @@ class Summary:
 
 
 def summary(id_scores: ArrayLike, ood_scores: ArrayLike, tpr: float = 0.95) -> Summary:
-    """AUROC, AUPRC of both kinds and the false positive rate.
+    """Return AUROC, AUPRC for both positive classes, and the false positive rate.
 
     Parameters
     ----------
     id_scores, ood_scores : array of float (N,), (M,)
         Higher = more out-of-distribution.
     tpr : float
-        Share of ID images to be accepted, in (0, 1].
+        Share of ID images to accept, in (0, 1].
 
     Returns
     -------
@@ -54,14 +54,14 @@ def summary(id_scores: ArrayLike, ood_scores: ArrayLike, tpr: float = 0.95) -> S
     Raises
     ------
     ValueError
-        Empty or non-finite scores, scores that are not one-dimensional, or a share outside (0, 1].
+        Scores are empty, not finite or not one-dimensional, or `tpr` lies outside (0, 1].
     """
     if not 0 < tpr <= 1:
         raise ValueError(f"tpr must lie in (0, 1]; got {tpr}")
     inside, outside = finite_scores(id_scores, "id_scores"), finite_scores(ood_scores, "ood_scores")
     scores = np.concatenate([inside, outside])
     is_ood = np.arange(len(scores)) >= len(inside)
-    # With ID as the positive class, a threshold's positives are the images that it accepts.
+    # ID is the positive class here: the positives of a threshold are the images that it accepts.
     ood_rate, id_rate, _ = roc_curve(~is_ood, -scores, drop_intermediate=False)
     return Summary(
         auroc=float(auc(ood_rate, id_rate)),
@@ -73,7 +73,7 @@ def summary(id_scores: ArrayLike, ood_scores: ArrayLike, tpr: float = 0.95) -> S
 
 
 def auroc(id_scores: ArrayLike, ood_scores: ArrayLike) -> float:
-    """Area under the ROC curve: the probability that an OoD score exceeds an ID score, ties counted half.
+    """Return the area under the ROC curve: the probability that an OoD score exceeds an ID score (ties count half).
 
     Parameters
     ----------
@@ -94,14 +94,14 @@ def auroc(id_scores: ArrayLike, ood_scores: ArrayLike) -> float:
 
 
 def auprc(id_scores: ArrayLike, ood_scores: ArrayLike, positive: Literal["ood", "id"] = "ood") -> float:
-    """Area under the precision-recall curve, as average precision.
+    """Return the area under the precision-recall curve, as average precision.
 
     Parameters
     ----------
     id_scores, ood_scores : array of float (N,), (M,)
         Higher = more out-of-distribution.
     positive : {"ood", "id"}
-        The class that is looked for. The LAMAE authors' notebook takes "id".
+        The positive class. The notebook of the LAMAE authors uses "id".
 
     Returns
     -------
@@ -111,7 +111,7 @@ def auprc(id_scores: ArrayLike, ood_scores: ArrayLike, positive: Literal["ood", 
     Raises
     ------
     ValueError
-        See :func:`summary`; or another word for `positive`.
+        See :func:`summary`; or `positive` has another value.
     """
     if positive not in ("ood", "id"):
         raise ValueError(f'positive must be "ood" or "id"; got {positive!r}')
@@ -120,7 +120,7 @@ def auprc(id_scores: ArrayLike, ood_scores: ArrayLike, positive: Literal["ood", 
 
 
 def fpr_at_tpr(id_scores: ArrayLike, ood_scores: ArrayLike, tpr: float = 0.95) -> float:
-    """Share of OoD images that are accepted when the share `tpr` of the ID images is accepted; ID is positive.
+    """Return the share of OoD images accepted when the share `tpr` of the ID images is accepted (ID is positive).
 
     Parameters
     ----------
@@ -144,16 +144,16 @@ def fpr_at_tpr(id_scores: ArrayLike, ood_scores: ArrayLike, tpr: float = 0.95) -
 
 @dataclass(frozen=True)
 class DeLong:
-    """Two AUROCs on the same images, and whether they differ.
+    """Result of the test whether two AUROCs on the same images differ.
 
     Attributes
     ----------
     difference : float
         First minus second AUROC.
     standard_error : float
-        Of the difference.
+        Standard error of the difference.
     p : float
-        Two-sided: how probable a difference at least as large would be if there were none.
+        Two-sided p-value: the probability of a difference at least as large if the true difference is 0.
     """
 
     difference: float
@@ -162,9 +162,9 @@ class DeLong:
 
 
 def delong(first_id: ArrayLike, first_ood: ArrayLike, second_id: ArrayLike, second_ood: ArrayLike) -> DeLong:
-    """Test whether two detectors have different AUROC on the same images (DeLong et al. 1988).
+    """Test whether two detectors have different AUROCs on the same images (DeLong et al. 1988).
 
-    The structural components come from midranks, as in Sun and Xu (2014), so that no pair of images is looked at.
+    The structural components are computed from midranks (Sun and Xu 2014), without a loop over pairs of images.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def delong(first_id: ArrayLike, first_ood: ArrayLike, second_id: ArrayLike, seco
     Raises
     ------
     ValueError
-        Different numbers of images, less than two, or scores that are not finite.
+        The numbers of images differ or are less than two, or scores are not finite.
     """
     pairs = [
         (finite_scores(first_id, "first_id"), finite_scores(second_id, "second_id")),
@@ -188,12 +188,15 @@ def delong(first_id: ArrayLike, first_ood: ArrayLike, second_id: ArrayLike, seco
     ]
     for first, second in pairs:
         if len(first) != len(second) or len(first) < 2:
-            raise ValueError(f"both need scores of the same images, at least two; got {len(first)} and {len(second)}")
+            raise ValueError(
+                "both detectors need scores of the same images, at least two; got "
+                f"{len(first)} and {len(second)} scores"
+            )
     variance, difference = 0.0, 0.0
     components = [_components(pairs[0][which], pairs[1][which]) for which in (0, 1)]
     for first, second in zip(*components, strict=True):
-        # The difference's variance is that of the paired components: no covariance matrix is needed.
-        difference = float(np.mean(first - second))  # AUROC is the mean of the ID as well as of the OoD components
+        # The variance of the paired differences needs no covariance matrix.
+        difference = float(np.mean(first - second))  # the same for ID and OoD: both components have the mean AUROC
         variance += float(np.var(first - second, ddof=1)) / len(first)
     error = math.sqrt(variance)
     p = math.erfc(abs(difference) / error / math.sqrt(2)) if error > 0 else float(difference == 0)
@@ -201,12 +204,12 @@ def delong(first_id: ArrayLike, first_ood: ArrayLike, second_id: ArrayLike, seco
 
 
 def bootstrap_interval(values: ArrayLike, level: float = 0.95, resamples: int = 10_000) -> tuple[float, float]:
-    """Percentile interval of the mean, from samples drawn with replacement (Efron 1979); always the same samples.
+    """Return the bootstrap percentile interval of the mean (Efron 1979). The resamples are the same in each call.
 
     Parameters
     ----------
     values : array of float (N,)
-        One a seed, N >= 2.
+        One value per seed, N >= 2.
     level : float
         In (0, 1).
     resamples : int
@@ -217,25 +220,27 @@ def bootstrap_interval(values: ArrayLike, level: float = 0.95, resamples: int = 
     """
     numbers = finite_scores(values, "values")
     if len(numbers) < 2:
-        raise ValueError("an interval needs at least two values")
+        raise ValueError(f"an interval needs at least two values; got {len(numbers)}")
     drawn = np.random.default_rng(0).integers(0, len(numbers), (resamples, len(numbers)))
     low, high = np.quantile(numbers[drawn].mean(1), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
 def _components(inside: NDArray[np.float64], outside: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """For each ID image the share of OoD above it, for each OoD image the share of ID below it (ties half)."""
-    ranks = rankdata(np.concatenate([inside, outside]))  # equal scores share the mean of their ranks
+    """Return the share of OoD above each ID image, and the share of ID below each OoD image (ties count half)."""
+    ranks = rankdata(np.concatenate([inside, outside]))  # equal scores get the mean of their ranks
     below_id = ranks[: len(inside)] - rankdata(inside)  # OoD images below
     below_ood = ranks[len(inside) :] - rankdata(outside)  # ID images below
     return 1 - below_id / len(outside), below_ood / len(inside)
 
 
 def finite_scores(scores: ArrayLike, name: str) -> NDArray[np.float64]:
-    """Scores as a float64 array (N,); a ValueError that calls them `name` if they are empty or not finite."""
+    """Return scores as a float64 array (N,). Raise a ValueError with `name` if they are empty or not finite."""
     array = np.asarray(scores, dtype=np.float64)
     if array.ndim != 1 or array.size == 0:
-        raise ValueError(f"{name} must be one score an image, at least one; got the shape {array.shape}")
+        raise ValueError(f"{name} must have the shape (N,) with N >= 1, one score per image; got {array.shape}")
     if not np.isfinite(array).all():
-        raise ValueError(f"{name}: {np.count_nonzero(~np.isfinite(array))} of {array.size} scores are not finite")
+        raise ValueError(
+            f"{name} must be finite; {np.count_nonzero(~np.isfinite(array))} of {array.size} are NaN or infinite"
+        )
     return array

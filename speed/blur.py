@@ -1,8 +1,8 @@
-"""Gaussian blur of a batch with another width for each image: ours beside torchvision's in a loop.
+"""Gaussian blur of a batch with a different width for each image: our function and a loop over torchvision's.
 
 Run: python speed/blur.py [--rounds N]
 
-The two treat the border differently: torchvision reflects the image there, ours weighs the pixels that there are.
+The two treat the border differently: torchvision reflects the image, ours averages only the pixels inside the image.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from torchvision.transforms.v2.functional import gaussian_blur
 from lamae_tutorial.detectors.pseudo_outliers import blur
 
 SIDE = 32
-KERNEL = SIDE - 1  # odd, as torchvision wants it; a wider one takes longer still
+KERNEL = SIDE - 1  # odd, as torchvision requires; a wider kernel is even slower
 
 
 def by_torchvision(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -38,7 +38,7 @@ def main() -> None:
             start = time.perf_counter()
             made[name] = function(images, generator)
             seconds[name].append(time.perf_counter() - start)
-    ours, peer = (values[1:] for values in seconds.values())  # the first is a warm-up
+    ours, peer = (values[1:] for values in seconds.values())  # the first round is a warm-up
     ratios = [other / mine for mine, other in zip(ours, peer, strict=True)]
     print(f"128 images of 3 x {SIDE} x {SIDE}, one thread, {options.rounds} rounds")
     print(f"ours        {1000 * statistics.median(ours):7.1f} ms")

@@ -1,10 +1,10 @@
-"""What the choices that the papers leave open are worth: AUROC on MNIST without one digit, or with CIFAR-10 as ID.
+"""Effect of the choices that the papers leave open: AUROC on MNIST without one digit, or with CIFAR-10 as ID.
 
 Run: python speed/choices.py CHOICE --data DIR [--held-out K] [--epochs N] [--seeds N] [--only NAME ...] [--out F]
 with CHOICE one of lamae, vae (MNIST), lamae-cifar10, godin-cifar10.
 
-Each line is one choice changed against the default. The OoD images are looked at to *describe* the choices; what
-is made of them stands in DESIGN.md.
+Each line changes one choice of the default. The OoD images only *describe* the choices; DESIGN.md says how they were
+made.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--only", nargs="+", metavar="NAME")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="records, as those of `lamae run`, as JSON")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write records as JSON, like those of `lamae run`")
     options = parser.parse_args()
     records = []
     name_of_detector, _, colour = options.choice.partition("-")

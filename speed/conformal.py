@@ -2,9 +2,9 @@
 
 Run: python speed/conformal.py --data DIR [--epochs N] [--seeds N] [--detector NAME] [--score KIND]
 
-The detector is trained on 90% of the training images, of which a tenth chooses the epoch, and calibrated with the
-rest. False alarms: the share of ID test images with a p-value of at most alpha; "worst class": of the class (the true
-one) that bears most. Power: the share of OoD images that are called.
+The detector is trained on 90% of the training images; the other 10% select the best epoch. It is calibrated with the
+scenario's validation images. "False alarms" is the share of ID test images with a p-value of at most alpha; "worst
+class" is this share for the (true) class with the most false alarms. "Power" is the share of OoD images called OoD.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def fit(scenario: Scenario, detector: Detector) -> torch.Tensor:
-    """Train, and return images to calibrate with: the scenario's validation images, which the training does not see."""
+    """Train the detector. Return the scenario's validation images for calibration; training does not see them."""
     train = scenario.train
     rest, part = stratified_split(train.labels, len(train), 0.1, detector.random_state)
     detector.fit(train.images[rest], train.labels[rest], train.subset(part))
@@ -60,7 +60,7 @@ def fit(scenario: Scenario, detector: Detector) -> torch.Tensor:
 
 
 def measured(scenario: Scenario, detector: Detector) -> dict[tuple[str, float], tuple[float, ...]]:
-    """By OoD set and alpha: shares of false alarms over all ID images and over the worst class, and of OoD found."""
+    """Return by OoD set and alpha: false alarms of all ID images, false alarms of the worst class, and power."""
     (ood,) = scenario.ood.values()
     inside, outside = detector.p_values(scenario.test.images), detector.p_values(ood.images)
     labels = scenario.test.labels.numpy()
@@ -73,7 +73,7 @@ def measured(scenario: Scenario, detector: Detector) -> dict[tuple[str, float], 
 
 
 def mean_and_deviation(shares: Sequence[float]) -> str:
-    """In percent; the deviation only of several."""
+    """Format the mean in percent, and the standard deviation if there are several shares."""
     mean = f"{100 * np.mean(shares):.1f}"
     return mean if len(shares) == 1 else f"{mean} ± {100 * np.std(shares, ddof=1):.1f}"
 

@@ -1,9 +1,9 @@
-"""Which grey levels make constant images OoD for a reconstruction error: AUROC on Fashion-MNIST, by level.
+"""AUROC of constant images by grey level, with Fashion-MNIST as ID and reconstruction errors as scores.
 
 Run: python speed/constant_levels.py --data DIR [--epochs N] [--detectors NAME ...]
 
-The LAMAE paper has constant images as an OoD set and does not say how their levels are drawn. Each column is a band of
-levels against the same ID test images, the last two are all levels and all but the darkest band.
+The LAMAE paper uses constant images as an OoD set and does not say how their levels are drawn. Each column is a band of
+levels, compared with the same ID test images. The last two columns are all levels, and all but the darkest band.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""What Dask's setting of malloc costs a training on a worker of this machine.
+"""Effect of Dask's malloc setting on the training time on a worker of this machine.
 
-Two workers, one as Dask starts it and one as `lamae benchmark --workers` does; the same epoch on each in turn, so that
-both see the same load.
+There are two workers: one started as Dask does it, one as `lamae benchmark --workers` does it. They run the same epoch
+in turn, so both see the same load.
 
     python speed/dask_memory.py
 """
@@ -19,7 +19,7 @@ from lamae_tutorial.detectors import DETECTORS
 
 
 def epoch(detector: str, count: int) -> tuple[float, int]:
-    """Seconds and page faults."""
+    """Train for one epoch; return the seconds and the number of page faults."""
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (count, 1, 28, 28), dtype=torch.uint8, generator=generator)

@@ -1,8 +1,8 @@
-"""Shannon entropy of 10,000 images of 28 x 28: ours beside scikit-image's in a loop.
+"""Shannon entropy of 10,000 images of 28 x 28: our function and a loop over scikit-image's.
 
 Run: python speed/entropy_throughput.py [--rounds N]
 
-Each round times ours on all images and scikit-image on a tenth of them; the median of the rounds' ratios counts.
+Each round times our function on all images and scikit-image on a tenth of them. The result is the median of the ratios.
 """
 
 import argparse
@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     rng = np.random.default_rng(0)
-    # A fifth of the pixels is drawn, the rest is black, as in MNIST.
+    # A fifth of the pixels is random and the rest is black, as in MNIST.
     images = rng.integers(0, 256, (10_000, 28, 28), dtype=np.uint8) * (rng.random((10_000, 28, 28)) < 0.2)
     tensor = torch.from_numpy(images.astype(np.uint8))[:, None]
     shannon_entropy(tensor)  # warm-up

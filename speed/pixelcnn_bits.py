@@ -2,7 +2,7 @@
 
 Run: python speed/pixelcnn_bits.py --data DIR [--images N] [--epochs N] [--features N] [--layers N]
 
-Beside it what an independent histogram of each pixel's values would need: the model must be far below.
+For comparison it prints the bits that an independent histogram of each pixel needs. The model must need far fewer.
 """
 
 import argparse

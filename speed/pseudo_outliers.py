@@ -1,10 +1,10 @@
-"""Which pseudo-outliers to train the difference-image detector with, decided on in-distribution images alone.
+"""Choose the pseudo-outliers for the difference-image detector with in-distribution images alone.
 
 Run: python speed/pseudo_outliers.py --id SET --data DIR [--images N] [--epochs N] [--seeds N]
 
-Leave one strategy out: a detector trained with one strategy is asked to tell in-distribution images that it has not
-seen from the pseudo-outliers of each *other* strategy, which stand for what is not foreseen. "mixture" is trained
-anew for each column, with all strategies but that one. AUROC in percent; no OoD set is read.
+One strategy is left out: a detector trained with one strategy must separate unseen in-distribution images from the
+pseudo-outliers of each *other* strategy, which stand for unknown outliers. "mixture" is trained anew for each column,
+with all strategies except that one. The numbers are AUROCs in percent. No OoD set is read.
 """
 
 import argparse
@@ -22,7 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--id", default="mnist", metavar="SET")
     parser.add_argument("--data")
-    parser.add_argument("--images", type=int, default=4000, help="to train on; a quarter as many more to test on")
+    parser.add_argument("--images", type=int, default=4000, help="to train on; testing takes a quarter as many")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seeds", type=int, default=1)
     options = parser.parse_args()
@@ -43,7 +43,7 @@ def main() -> None:
         rows.append([separated([other for other in names if other != name], [name])[0] for name in names])
         tables.append(rows)
     table = 100 * np.mean(tables, axis=0)
-    np.fill_diagonal(table, np.nan)  # seen in training
+    np.fill_diagonal(table, np.nan)  # strategies seen in training
     lines = [
         [name, *("-" if np.isnan(value) else f"{value:.1f}" for value in row), f"{np.nanmean(row):.1f}"]
         for name, row in zip([*names, MIXTURE], table, strict=True)
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def auroc_of_each(detector: DifferenceDetector, test: Tensor, strategies: list[str], seed: int) -> list[float]:
-    """AUROC of unseen in-distribution images against their pseudo-outliers by each strategy."""
+    """Return the AUROC of unseen in-distribution images against their pseudo-outliers, for each strategy."""
     inside = detector.score(test)
     generator = torch.Generator().manual_seed(seed)
     return [auroc(inside, detector.score(make_outliers(name, test.float() / 255, generator))) for name in strategies]

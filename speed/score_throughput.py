@@ -1,9 +1,9 @@
-"""Throughput of `lamae score` on PNG files beside the bare network, and an exported model beside PyTorch.
+"""Throughput of `lamae score`, compared with the network alone, and of an exported model, compared with PyTorch.
 
 Run: python speed/score_throughput.py [--files 50000] [--workers 2]
 
-The files are random 28 x 28 images in a temporary folder, the detector is an autoencoder trained for one epoch. All
-figures come from one run; peak memory is that of this process.
+The images are random 28 x 28 images in a temporary folder, as PNG files and as one array. The detector is an
+autoencoder trained for one epoch. All figures come from one run. Peak memory is that of this process.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def exported(detector: AutoEncoder, images: torch.Tensor, path: Path) -> dict[str, float]:
-    """The exported model in onnxruntime, in batches of 1024; nothing where onnxruntime is not installed."""
+    """Return the rate of the exported model in onnxruntime, in batches of 1024; empty if onnxruntime is missing."""
     try:
         import onnxruntime
 
@@ -78,7 +78,7 @@ def rate(n: int, work) -> float:
 
 
 def memory() -> float:
-    """Peak so far, MiB."""
+    """Return the peak memory so far in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 

@@ -1,7 +1,7 @@
-"""What training seeds side by side is worth: epochs of several seeds one after the other, and in one pass.
+"""Speed of training several seeds side by side in one pass, compared with one seed after the other.
 
-The rounds alternate, so that both see the same load. On a GPU one small network leaves most of the device idle; on a
-CPU it does not.
+The rounds alternate, so both see the same load. On a GPU one small network leaves most of the device idle; on a CPU it
+does not.
 
     python speed/seeds_side_by_side.py --device cuda --seeds 10
 """

@@ -1,11 +1,11 @@
-"""Training speed of LAMAE's default MNIST network beside the same network in a textbook DataLoader loop.
+"""Training speed of LAMAE's default MNIST network, compared with the same network in a textbook DataLoader loop.
 
 Run: python speed/training_throughput.py [--images N] [--rounds N]
 
-Both train on the same random 28 x 28 images in turn, round by round, so that a machine whose speed drifts is fair
-to both; the ratio of each round is taken, and the medians are printed. The textbook loop is the usual one: a Dataset
-that gives a PIL image through ToTensor, a shuffling DataLoader, Adam, `loss.item()` at each step. What the network
-itself takes (steps on one batch that lies ready) bounds what any loop can reach.
+Both train on the same random 28 x 28 images in turn, round by round, so a drift in the machine's speed affects both.
+The script prints the median of the ratios of all rounds. The textbook loop is the usual one: a Dataset with PIL images
+and ToTensor, a shuffling DataLoader, Adam, and `loss.item()` at each step. "Network alone" (training steps on one batch
+that is already in memory) is the upper bound for any loop.
 """
 
 import argparse
@@ -26,7 +26,7 @@ BATCH = 128
 
 
 class TextbookDataset(Dataset):
-    """What torchvision.datasets.MNIST with ToTensor does for an image, without the file."""
+    """Does what torchvision.datasets.MNIST with ToTensor does for one image, without reading files."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray) -> None:
         self.images, self.labels = images, labels
@@ -55,7 +55,7 @@ def textbook_epoch(detector: LAMAE, images: np.ndarray, labels: np.ndarray, work
 
 
 def network_alone(detector: LAMAE, images: torch.Tensor, labels: torch.Tensor) -> float:
-    """Images per second of training steps on one batch that lies ready as floats."""
+    """Return images per second of training steps on one batch of floats that is already in memory."""
     network = detector.build_network((1, 28, 28), 10)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     batch, targets, steps = images[:BATCH].float() / 255, labels[:BATCH], len(images) // BATCH

@@ -1,4 +1,4 @@
-"""Conformal p-values: by hand, and that their guarantee holds."""
+"""Conformal p-values: results by hand, and a test of their guarantee."""
 
 from fractions import Fraction
 
@@ -36,7 +36,7 @@ def test_threshold_says_what_p_values_say(alpha: float) -> None:
 
 @pytest.mark.parametrize("alpha", [0.01, 0.05, 0.1])
 def test_false_alarms_stay_at_alpha(alpha: float) -> None:
-    """Over many calibration sets: the rejection of one fresh ID score is a coin with P <= alpha, and not far below."""
+    """Over many calibration sets, a fresh ID score is rejected with probability at most alpha, and not much less."""
     generator = np.random.default_rng(1)
     repeats, n = 4000, 199
     alarms = sum(
@@ -47,7 +47,7 @@ def test_false_alarms_stay_at_alpha(alpha: float) -> None:
 
 
 def test_guarantee_holds_in_each_group_only_with_groups() -> None:
-    """One group scores higher than the other: without groups it bears nearly all false alarms."""
+    """One group scores higher than the other. Without groups it has nearly all false alarms."""
     generator = np.random.default_rng(2)
     groups = generator.integers(0, 2, 40_000)
     scores = generator.standard_normal(40_000) + 2 * groups
@@ -63,7 +63,7 @@ def test_guarantee_holds_in_each_group_only_with_groups() -> None:
 @pytest.mark.parametrize("alpha", [Fraction(1, 100), Fraction(1, 20), Fraction(1, 5)])
 def test_benjamini_hochberg_by_its_definition(alpha: Fraction) -> None:
     generator = np.random.default_rng(3)
-    for n in (19, 99, 999):  # calibration images
+    for n in (19, 99, 999):  # number of calibration images
         for m in (1, 8, 100):
             ranks = 1 + (generator.random(m) ** 4 * n).astype(int)
             exact = sorted(Fraction(int(rank), n + 1) for rank in ranks)
@@ -79,9 +79,9 @@ def test_benjamini_hochberg_calls_p_values_that_meet_the_bound_exactly() -> None
 
 
 def test_bad_input_is_named() -> None:
-    with pytest.raises(ValueError, match="calibration scores: 1 of 2 scores are not finite"):
+    with pytest.raises(ValueError, match="calibration scores must be finite; 1 of 2 are NaN or infinite"):
         Calibration(np.array([1.0, np.nan]))
-    with pytest.raises(ValueError, match="group for each of 4 scores"):
+    with pytest.raises(ValueError, match=r"groups must have the shape \(4,\)"):
         Calibration(FOUR, np.array([0, 1]))
     with pytest.raises(ValueError, match="give the group of each score"):
         Calibration(FOUR, np.array([0, 0, 1, 1])).p_values([1.0])
@@ -89,7 +89,7 @@ def test_bad_input_is_named() -> None:
         Calibration(FOUR).p_values([1.0], np.array([0]))
     with pytest.raises(ValueError, match=r"alpha must lie in \(0, 1\); got 5"):
         benjamini_hochberg([0.5], 5)
-    with pytest.raises(ValueError, match=r"p-values lie in \[0, 1\]; got values from 0.5 to 1.5"):
+    with pytest.raises(ValueError, match=r"p-values must lie in \[0, 1\]; got values from 0.5 to 1.5"):
         benjamini_hochberg([0.5, 1.5], 0.1)
 
 

@@ -1,4 +1,4 @@
-"""Metrics against their definitions and by hand."""
+"""Metrics compared with their definitions and with results by hand."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_by_hand() -> None:
 
 
 def average_precision(positive: np.ndarray, negative: np.ndarray) -> float:
-    """The mean over the positives of the precision at their score."""
+    """Return the mean over all positives of the precision at their score."""
     return float(np.mean([(positive >= s).sum() / ((positive >= s).sum() + (negative >= s).sum()) for s in positive]))
 
 
@@ -77,7 +77,7 @@ def test_delong_by_hand() -> None:
 def test_delong_agrees_with_the_bootstrap() -> None:
     rng = np.random.default_rng(0)
     inside, outside = rng.normal(0, 1, (2, 300)), rng.normal(0.8, 1, (2, 200))
-    inside[1] += inside[0]  # two detectors that agree in part
+    inside[1] += inside[0]  # two correlated detectors
     outside[1] += outside[0]
     pair = (inside[0], outside[0], inside[1].round(1), outside[1].round(1))  # the second with ties
     result = delong(*pair)
@@ -99,7 +99,7 @@ def test_delong_of_the_same_and_of_perfect_scores() -> None:
 
 def test_bootstrap_interval() -> None:
     low, high = bootstrap_interval([0.0, 1.0])
-    assert (low, high) == (0.0, 1.0)  # a quarter of the samples each is (0, 0) and (1, 1)
+    assert (low, high) == (0.0, 1.0)  # a quarter of the resamples is (0, 0), and a quarter is (1, 1)
     values = np.random.default_rng(1).normal(0.5, 0.1, 50)
     low, high = bootstrap_interval(values)
     half = 1.96 * values.std() / np.sqrt(50)

@@ -12,7 +12,7 @@ from sklearn.utils import estimator_checks
 from lamae_tutorial import DETECTORS, auroc, bring_to_shape, complexity_normalized, shannon_entropy, summary
 from lamae_tutorial.conformal import Calibration
 
-# Few values, so that ties are common.
+# Only a few values, to make ties common.
 scores = hnp.arrays(np.float64, st.integers(2, 30), elements=st.integers(-4, 4).map(lambda value: value / 2))
 images = hnp.arrays(
     np.uint8,
@@ -71,7 +71,7 @@ def test_bringing_to_a_shape(pixels: np.ndarray, channels: int, height: int, wid
         assert brought.long().sum() == copies * tensor.long().sum(), "padding and copying lose nothing"
 
 
-# scikit-learn's other checks feed matrices (N, features), which image detectors refuse.
+# scikit-learn's other checks use matrices (N, features), which image detectors refuse.
 @pytest.mark.parametrize(
     "check",
     [

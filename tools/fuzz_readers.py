@@ -1,10 +1,10 @@
-"""Damage good files at random and read them: whatever a reader does not accept, it must refuse in the documented way.
+"""Damage good files at random and read them. A reader must accept a file or refuse it with a documented error.
 
 Run: python tools/fuzz_readers.py [--files N] [--seed S]
 
-Each file of a good set (an .npz, idx files plain and packed, a folder of PNG and JPEG files, an .npy, a saved detector)
-is damaged in turn: bytes changed, cut off, repeated or zeroed. Prints how many were read and refused; exit code 1 and
-the error if a reader let another exception out than ValueError and FileNotFoundError.
+The good files are an .npz, plain and gzipped idx files, a folder of pictures, an .npy and a saved detector. The script
+changes, cuts off, repeats or zeroes some of their bytes, and prints how many files were read and refused. If a reader
+raises another error than ValueError or FileNotFoundError, the script prints it and exits with code 1.
 """
 
 import argparse
@@ -42,8 +42,8 @@ def main() -> int:
 
 
 def fuzz(work: Path, files: int, seed: int) -> Counter[tuple[str, str]]:
-    """Damage and read so many files; what became of them, by kind of source."""
-    warnings.simplefilter("ignore")  # left-out files are told by warnings
+    """Damage and read this many files; return the numbers of outcomes by kind of source."""
+    warnings.simplefilter("ignore")  # readers warn about files that they leave out
     generator = random.Random(seed)
     sources = good_sources(work / "good")
     counts: Counter[tuple[str, str]] = Counter()
@@ -67,10 +67,10 @@ def fuzz(work: Path, files: int, seed: int) -> Counter[tuple[str, str]]:
 
 
 def damaged(content: bytes, generator: random.Random) -> bytes:
-    """The bytes with one to four changes."""
+    """Return the bytes with one to four changes."""
     raw = bytearray(content)
     for _ in range(generator.randint(1, 4)):
-        # Half of the changes fall into the first 200 bytes, where headers are.
+        # Half of the changes are in the first 200 bytes, where the headers are.
         reach = len(raw) if generator.random() < 0.5 else min(200, len(raw))
         place = generator.randrange(reach + 1)
         kind = generator.randrange(4)
@@ -86,7 +86,7 @@ def damaged(content: bytes, generator: random.Random) -> bytes:
 
 
 def good_sources(folder: Path) -> dict[str, tuple[Path, Read]]:
-    """Small good files of each kind with the function that reads them."""
+    """Write small good files of each kind; return them with the functions that read them."""
     folder.mkdir()
     digits = load_images("digits", "test")
     images, labels = digits.images[:40, 0].numpy(), digits.labels[:40].numpy().astype(np.uint8)

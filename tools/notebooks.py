@@ -1,8 +1,8 @@
-"""Run chapters in place and store what git keeps of them: text outputs, no pictures, pages or scripts, no timings.
+"""Run chapters in place and store their text outputs for git, without pictures, HTML, scripts or timings.
 
 Run: python tools/notebooks.py NOTEBOOK ...
 
-A notebook is written only when all of its cells have run.
+A notebook is written only after all of its cells have run.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import nbformat
 from nbclient import NotebookClient
 
 KEPT_METADATA = {"tags", "mystnb"}
-# Quizzes and explorers: long, and with names drawn anew in each run.
+# Outputs of quizzes and explorers are long and contain names that change in each run.
 DROPPED = ("image/", "application/vnd.jupyter.widget", "application/javascript", "text/html")
 
 
@@ -23,7 +23,7 @@ def run(path: Path) -> None:
         notebook,
         timeout=600,
         kernel_name="python3",
-        coalesce_streams=True,  # or a line's place in time would show in what is stored
+        coalesce_streams=True,  # otherwise the stored output would depend on timing
         resources={"metadata": {"path": path.parent}},
     ).execute()
     normalise(notebook)
@@ -33,7 +33,7 @@ def run(path: Path) -> None:
 
 
 def normalise(notebook: nbformat.NotebookNode) -> None:
-    """Drop pictures, timings and all metadata but tags and MyST-NB's, in place."""
+    """Remove pictures, timings and all metadata except tags and MyST-NB's, in place."""
     notebook.metadata = {
         "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
         "language_info": {"name": "python"},

@@ -1,4 +1,4 @@
-"""Write the chapters for students: a stub in place of each solution, no outputs.
+"""Write the chapters for students, with a stub in place of each solution and without outputs.
 
 Run: python tools/student.py NOTEBOOK ... --out DIR
 """
@@ -14,7 +14,7 @@ END = re.compile(r"```\{solution-end\}\s*```\n*")
 
 
 def without_solutions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """A copy in which each solution is one empty cell. A solution starts and ends in a Markdown cell."""
+    """Return a copy in which each solution is one stub cell. A solution starts and ends in a Markdown cell."""
     cells = []
     inside = ""  # the exercise whose solution is being left out
     for cell in notebook.cells:
@@ -37,7 +37,7 @@ def without_solutions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
                     cells.append(stub)
         _add_text(cells, "".join(kept), cell.id)
     if inside:
-        raise ValueError(f"the solution of {inside} does not end")
+        raise ValueError(f"the solution of {inside} has no end; add {{solution-end}} to a Markdown cell")
     return nbformat.v4.new_notebook(cells=cells, metadata=notebook.metadata)
 
 

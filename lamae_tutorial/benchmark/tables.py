@@ -218,7 +218,7 @@ class Table:
 
 
 def report_tables(records: dict[Result, Path]) -> list[Table]:
-    """All tables of a report over records, see :func:`~lamae_tutorial.benchmark.records.read_records`."""
+    """All tables of a report over records, see :func:`lamae_tutorial.benchmark.records.read_records`."""
     rows = aggregate(records)
     arrays = {path: saved for path in dict.fromkeys(records.values()) if (saved := saved_arrays(path)) is not None}
     without = sum(all(records[result] not in arrays for result in row.results) for row in rows)

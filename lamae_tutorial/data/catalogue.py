@@ -53,10 +53,11 @@ def load_images(
     download : bool
         Fetch a set that was not found, through torchvision, which holds it against its checksum.
     size : (int, int), optional
-        For a folder only: height and width to which its images are brought by :func:`cover`. By default they must be
+        For a folder only: height and width for :func:`lamae_tutorial.data.readers.cover`. By default the images must be
         of one size.
     **synthetic
-        For "constant" and "noise" only: see :func:`constant_images` and :func:`noise_images`.
+        For "constant" and "noise" only: see :func:`lamae_tutorial.constant_images` and
+        :func:`lamae_tutorial.noise_images`.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""All detectors by name: one file and one entry here add one. A user's own are found by `find_detector`."""
+"""All detectors by name. To add one, write a file and add an entry here; `find_detector` finds a user's own class."""
 
 import sys
 from importlib import import_module
@@ -31,18 +31,18 @@ DETECTORS: dict[str, type[Detector]] = {
 
 
 def find_detector(name: str) -> type[Detector]:
-    """A class of detectors by its name.
+    """Return the detector class with this name.
 
     Parameters
     ----------
     name : str
-        A key of `DETECTORS`; a name that an installed package gives in the entry-point group
-        `lamae_tutorial.detectors`; or "module:Class", which is imported, also from the current folder.
+        A key of `DETECTORS`, an entry point of an installed package (group `lamae_tutorial.detectors`), or
+        "module:Class". The module may lie in the current folder.
 
     Raises
     ------
     ValueError
-        There is no such detector, or the class is none.
+        No detector has this name, or the object found is not a detector class.
     """
     if name in DETECTORS:
         return DETECTORS[name]
@@ -60,5 +60,5 @@ def find_detector(name: str) -> type[Detector]:
     else:
         raise ValueError(f"unknown detector {name}; there are {', '.join([*DETECTORS, *points])}, and module:Class")
     if not (isinstance(kind, type) and issubclass(kind, Detector)):
-        raise ValueError(f"{name} is no class derived from lamae_tutorial.Detector; got {kind!r}")
+        raise ValueError(f"{name} must be a class derived from lamae_tutorial.Detector; got {kind!r}")
     return kind

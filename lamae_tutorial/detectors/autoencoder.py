@@ -1,6 +1,6 @@
-"""The plain autoencoder (AE): the baseline whose assumption the LAMAE paper puts to the test (Section 2.1).
+"""The plain autoencoder (AE), the baseline whose assumption the LAMAE paper tests (Section 2.1).
 
-It is trained to reconstruct in-distribution images and hopes to fail on all others.
+It learns to reconstruct in-distribution images. The assumption is that it reconstructs all other images badly.
 """
 
 from dataclasses import dataclass
@@ -17,9 +17,11 @@ from lamae_tutorial.networks.convolutional import ConvDecoder, ConvEncoder
 class AutoEncoder(ReconstructionDetector):
     """Plain convolutional autoencoder.
 
-    Scores: "error", the squared reconstruction error; "error+", the same divided by CN; "cosine", 1 - cos(image,
+    Parameters are those of :class:`lamae_tutorial.detectors.reconstruction.ReconstructionDetector` and
+    :class:`lamae_tutorial.Detector`. Labels are not used.
+
+    Scores: "error", the squared reconstruction error; "error+", the error divided by CN; "cosine", 1 - cos(image,
     reconstruction).
-    Parameters are those of :class:`ReconstructionDetector` and :class:`Detector`. Labels are not used.
     """
 
     title: ClassVar[str] = "AE"
@@ -40,7 +42,7 @@ class AutoEncoder(ReconstructionDetector):
 
 
 class AutoEncoderNetwork(nn.Module):
-    """Encoder and decoder; returns the reconstruction and the latent."""
+    """Encoder and decoder."""
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
@@ -48,6 +50,6 @@ class AutoEncoderNetwork(nn.Module):
         self.decoder = decoder
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Float images (B, C, H, W) to reconstructions (B, C, H, W) and latents (B, latent_dim)."""
+        """Map float images (B, C, H, W) to reconstructions (B, C, H, W) and latents (B, latent_dim)."""
         latent = self.encoder(images)
         return self.decoder(latent), latent

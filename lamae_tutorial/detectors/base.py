@@ -1,9 +1,9 @@
 """The contract of a detector.
 
 **A higher score means more out-of-distribution**, for every score of every detector. A detector is a scikit-learn
-estimator: its constructor stores parameters only, `fit` sets the names that end in an underscore, `random_state` is
-read in `fit`. A subclass writes three hooks, `build_network`, `loss` and `score_batch`; one in closed form writes
-`train_network` in place of `loss`.
+estimator: the constructor only stores parameters, `fit` sets the attributes that end in an underscore, and `fit` reads
+`random_state`. A subclass writes three hooks: `build_network`, `loss` and `score_batch`. A detector in closed form
+writes `train_network` instead of `loss`.
 """
 
 import os
@@ -33,49 +33,50 @@ from lamae_tutorial.training.stacking import Groups
 Self = TypeVar("Self", bound="Detector")
 Result = TypeVar("Result")
 
-ALPHA = 0.05  # share of ID images that `predict` may reject, unless told otherwise
+ALPHA = 0.05  # share of ID images that `predict` may reject by default
 _SCORE_BATCH = 1024
 _SCORES, _GROUPS = "calibration.scores", "calibration.groups"  # saved beside the network's tensors
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
-    """Base class of all detectors: their common parameters and everything that is done alike.
+    """Base class of all detectors: the parameters and the code that they share.
 
     Parameters
     ----------
     epochs, batch_size, learning_rate, patience, precision, device, verbose
         See :class:`lamae_tutorial.training.loop.TrainingSettings`.
     random_state : int or None
-        Seed of everything random in `fit`: split, initial weights, order of images. None draws a new one.
+        Seed of everything random in `fit`: split, initial weights, order of images. None draws a new seed.
 
     Attributes
     ----------
     network_ : torch.nn.Module
         The trained network, in evaluation mode.
     history_ : list of dict
-        Losses of each epoch, see :func:`lamae_tutorial.training.loop.train`; with the key "stage" where there are
-        several, and empty for a detector in closed form.
+        Losses of each epoch, see :func:`lamae_tutorial.training.loop.train`. If training has several stages, each entry
+        also has the key "stage". Empty for a detector in closed form.
     image_shape_ : (int, int, int)
         Channels, height and width of the images.
     num_classes_ : int
-        S, the number of classes; 0 where no labels are used.
+        S, the number of classes; 0 if the detector uses no labels.
     class_names_ : tuple of str
-        Names of the S classes: "0" to "S-1", unless they are set.
+        Names of the S classes. `fit` sets them to "0" to "S-1".
     seed_ : int
         The seed that was used.
     calibration_ : lamae_tutorial.conformal.Calibration
-        Scores of in-distribution images, which p-values compare with: of the validation images after `fit`, of one's
-        own after `calibrate`.
+        In-distribution scores that p-values are computed from: those of the validation images after `fit`, or of other
+        images after `calibrate`.
     calibration_kind_ : str
-        The score that p-values are made of.
+        The score that p-values are computed from.
 
     Notes
     -----
-    What a detector can do is said by its class: `title`, its name in tables; `score_kinds`, the names of its scores,
-    the default first; `needs_labels` and `labels_may_be_missing`; `rebuilds` (it has :meth:`reconstruct`), `classifies`
-    (it has :meth:`classify`), `can_be_stacked` (seeds can be trained side by side). `recipe` is a number that is raised
-    when the detector's code changes its results by more than rounding: records of different recipes are not mixed.
+    Class attributes say what a detector can do. `title` is its name in tables. `score_kinds` names its scores, the
+    default first. `needs_labels` and `labels_may_be_missing` concern the labels. `rebuilds` means that it has
+    :meth:`reconstruct`, `classifies` that it has :meth:`classify`, and `can_be_stacked` that several seeds can be
+    trained side by side. Raise `recipe` when a change of code changes results by more than rounding: records of
+    different recipes are not mixed.
     """
 
     title: ClassVar[str]
@@ -97,29 +98,29 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
 
     @abstractmethod
     def build_network(self, image_shape: ImageShape, num_classes: int) -> nn.Module:
-        """A new network for images of this shape, with weights drawn from PyTorch's global generator."""
+        """Return a new network for images of this shape. PyTorch's global generator draws its weights."""
 
     @abstractmethod
     def score_batch(self, network: nn.Module, images: Tensor) -> dict[str, Tensor]:
-        """All named scores of a batch from one forward pass, float (B,), higher = more out-of-distribution."""
+        """Return all named scores of a batch from one forward pass: float (B,), higher = more out-of-distribution."""
 
     def loss(self, network: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
-        """Mean loss of a batch: images float (B, C, H, W) in [0, 1], labels int64 (B,) or None."""
+        """Return the mean loss of a batch: images float (B, C, H, W) in [0, 1], labels int64 (B,) or None."""
         raise TypeError(f"{type(self).__name__} has neither `loss` nor `train_network`: write one of them")
 
     def selection_loss(self, network: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
-        """What the best epoch is chosen by on the validation images: the loss."""
+        """Return the loss that selects the best epoch on the validation images. By default it is :meth:`loss`."""
         return self.loss(network, images, labels)
 
     def parameter_groups(self, network: nn.Module) -> Groups:
-        """What Adam gets: one group of all parameters."""
+        """Return the parameter groups for Adam. By default one group holds all parameters."""
         return [{"params": list(network.parameters())}]
 
     def train_network(self, network: nn.Module, data: TrainingData) -> History:
-        """Train in place and return the history: one stage of gradient descent by default.
+        """Train in place and return the history. By default this is one stage of gradient descent.
 
-        A detector of several stages calls :func:`lamae_tutorial.training.loop.train` once for each. One in closed form
-        computes the network's tensors from `data.images` and returns an empty list.
+        A detector with several stages calls :func:`lamae_tutorial.training.loop.train` once per stage. A detector in
+        closed form computes the network's tensors from `data.images` and returns an empty list.
         """
         return train(
             network,
@@ -131,7 +132,7 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
         )
 
     def finish(self, validation_images: Tensor) -> None:
-        """What the fitted detector sets by ID validation images, uint8 or float (N, C, H, W): nothing."""
+        """Set what depends on the ID validation images, uint8 or float (N, C, H, W). By default nothing does."""
 
     # What users call --------------------------------------------------------------------------------------------------
 
@@ -142,11 +143,11 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
         ----------
         images : uint8 (N, C, H, W), or float in [0, 1]
         labels : int (N,), optional
-            Classes 0..S-1, each with at least one image; needed by the detectors that use them. -1 is a missing label,
-            for those that allow it.
+            Classes 0..S-1, each with at least one image. Required if the detector uses labels. -1 marks a missing
+            label, if the detector allows it.
         validation : ImageSet or pair of images and labels, optional
-            In-distribution images that choose the best epoch. By default 10% of `images`, which are then
-            not trained on.
+            In-distribution images that select the best epoch. By default 10% of `images`; the detector is not trained
+            on them.
 
         Returns
         -------
@@ -155,10 +156,10 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            Images or labels of another form, or labels missing.
+            Images or labels have the wrong form, or labels are missing.
         KeyboardInterrupt
-            Ctrl-C. If an epoch was finished (in the last stage, where there are several), the detector is fitted all
-            the same, with the best weights so far, and may be used and saved.
+            Ctrl-C. If one epoch (of the last stage) is finished, the detector is still fitted, with the best weights so
+            far. It can be used and saved.
         """
         data = self.prepare(images, labels, validation)
         with seeded(data.seed, self.device):
@@ -172,17 +173,20 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
         return self
 
     def prepare(self, images: Images, labels: Labels | None, validation: Validation | None) -> TrainingData:
-        """What `fit` gets, checked and divided. Parameters and errors are those of `fit`."""
+        """Check and split the arguments of `fit`. Parameters and errors are the same as in `fit`."""
         self.check_settings()
         if self.needs_labels and labels is None:
-            raise ValueError(f"{type(self).__name__} needs the class labels of its images; got none")
+            raise ValueError(
+                f"{type(self).__name__} needs the class labels of the images; got none: give labels, or choose a "
+                "detector that needs none"
+            )
         drawn = int(np.random.SeedSequence().generate_state(1)[0])
         seed = drawn if self.random_state is None else self.random_state
         used = labels if self.needs_labels else None
         return training_data(images, used, validation, seed, labels_may_be_missing=self.labels_may_be_missing)
 
     def keep(self, network: nn.Module, history: History, data: TrainingData) -> None:
-        """Become fitted: set all that ends in an underscore, and calibrate with the validation images."""
+        """Set the fitted attributes and calibrate with the validation images."""
         self.network_ = network.to(resolve_device(self.device)).eval()
         self.history_ = history
         self.image_shape_ = data.image_shape
@@ -193,16 +197,16 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
         self.calibrate(data.validation_images)
 
     def fit_predict(self, images: Images, labels: Labels | None = None) -> NDArray[np.int64]:
-        """`fit` on the images and `predict` the same: int64 (N,), +1 or -1."""
+        """Call `fit`, then `predict` on the same images: int64 (N,), +1 or -1."""
         return self.fit(images, labels).predict(images)
 
     def scores(self, images: Images) -> dict[str, NDArray[np.float64]]:
-        """All named scores.
+        """Return all named scores of each image.
 
         Parameters
         ----------
         images : uint8 (N, C, H, W), or float in [0, 1]
-            Of the shape the detector was fitted on.
+            They must have the shape that the detector was fitted on.
 
         Returns
         -------
@@ -213,32 +217,32 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
         ------
         sklearn.exceptions.NotFittedError
         ValueError
-            Images of another shape, type or range.
+            The images have another shape, type or range.
         """
         parts = self.batched(images, lambda batch: self.score_batch(self.network_, batch))
         raw = {kind: torch.cat([part[kind] for part in parts]).double().cpu().numpy() for kind in parts[0]}
         scores = {**raw, **self.derived_scores(raw, images)}
         if scores.keys() != set(self.score_kinds):
             raise ValueError(
-                f"{type(self).__name__} announces the scores {', '.join(self.score_kinds)} (score_kinds) "
-                f"and gives {', '.join(scores)} (score_batch)"
+                f"{type(self).__name__} names the scores {', '.join(self.score_kinds)} in score_kinds, "
+                f"but score_batch returns {', '.join(scores)}: make them agree"
             )
         return {kind: scores[kind] for kind in self.score_kinds}
 
     def derived_scores(
         self, scores: Mapping[str, NDArray[np.float64]], images: Images
     ) -> dict[str, NDArray[np.float64]]:
-        """Further scores, made of those of `score_batch`, (N,): none."""
+        """Return further scores (N,), computed from those of `score_batch`. By default there are none."""
         return {}
 
     def score(self, images: Images, kind: str | None = None) -> NDArray[np.float64]:
-        """One score per image, **higher = more out-of-distribution**.
+        """Return one score per image, **higher = more out-of-distribution**.
 
         Parameters
         ----------
         images : uint8 (N, C, H, W), or float in [0, 1]
         kind : str, optional
-            One of `score_kinds`; the first by default.
+            One of `score_kinds`; by default the first.
 
         Returns
         -------
@@ -246,39 +250,39 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
         """
         if kind is not None and not isinstance(kind, str):
             raise TypeError(
-                f"score(images, kind) takes the name of a score; got a {type(kind).__name__}. It returns one score per "
-                "image and no single number: cross_val_score and grid searches need scoring=FUNCTION of the detector"
+                f"score(images, kind) expects the name of a score; got {type(kind).__name__}. It returns one score per "
+                "image, not a single number: pass scoring=FUNCTION to cross_val_score or a grid search"
             )
         kind = self.check_kind(kind)
         return self.scores(images)[kind]
 
     def score_samples(self, images: Images) -> NDArray[np.float64]:
-        """Minus the default score, (N,): scikit-learn's direction, lower = more out-of-distribution."""
+        """Return minus the default score, (N,), as in scikit-learn: lower = more out-of-distribution."""
         return -self.score(images)
 
     def reconstruct(self, images: Images) -> Tensor:
-        """Reconstructions of images, for detectors that `rebuilds`: float tensor (N, C, H, W) in [0, 1] on the CPU."""
-        raise ValueError(f"{type(self).__name__} rebuilds no images")
+        """Return reconstructions, float (N, C, H, W) in [0, 1] on the CPU. Only for detectors with `rebuilds`."""
+        raise ValueError(f"{type(self).__name__} does not rebuild images")
 
     def classify(self, images: Images) -> NDArray[np.int64]:
-        """The predicted class of each image, for detectors that `classifies`: int64 (N,) in 0..S-1."""
+        """Return the predicted class of each image, int64 (N,) in 0..S-1. Only for detectors with `classifies`."""
         raise ValueError(f"{type(self).__name__} has no classifier")
 
     def calibrate(self: Self, images: Images, kind: str | None = None, per_class: bool = False) -> Self:
-        """Set what p-values compare with; see :mod:`lamae_tutorial.conformal`.
+        """Set the scores that p-values are computed from; see :mod:`lamae_tutorial.conformal`.
 
-        `fit` does so with the validation images. The same images selected the best epoch, so the guarantee is only
-        approximate: calibrate with images that `fit` has not seen where it matters.
+        `fit` calibrates with the validation images. The same images selected the best epoch, so the guarantee is only
+        approximate. If that matters, calibrate with images that `fit` has not seen.
 
         Parameters
         ----------
         images : uint8 (N, C, H, W), or float in [0, 1]
-            In-distribution images on which the detector was not trained, e.g. 1,000.
+            In-distribution images that the detector was not trained on, e.g. 1,000.
         kind : str, optional
-            The score to judge by, see :meth:`score`; the default score by default.
+            The score to use, see :meth:`score`; by default the first.
         per_class : bool
-            Compare each image with those of the same *predicted* class alone, so that no class bears more than its
-            share of false alarms. For detectors with a classifier.
+            Compare each image only with images of the same *predicted* class, so that the guarantee holds in each of
+            these classes. Needs a detector with a classifier.
 
         Returns
         -------
@@ -290,22 +294,22 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
         return self
 
     def p_values(self, images: Images, scores: Mapping[str, NDArray[np.float64]] | None = None) -> NDArray[np.float64]:
-        """Conformal p-values: float64 (N,) in (0, 1], **small = out-of-distribution**.
+        """Return conformal p-values: float64 (N,) in (0, 1], **small = out-of-distribution**.
 
-        The probability that an in-distribution image gets a p-value of at most alpha is at most alpha.
+        An in-distribution image gets a p-value of at most alpha with a probability of at most alpha.
 
         Parameters
         ----------
         images : uint8 (N, C, H, W), or float in [0, 1]
         scores : dict of str to float64 array (N,), optional
-            What :meth:`scores` gave for these images, so that they are not computed again.
+            The result of :meth:`scores` for these images, if it is already known.
         """
         check_is_fitted(self, "calibration_")
         scores = self.scores(images) if scores is None else scores
         return self.calibration_.p_values(scores[self.calibration_kind_], self._groups(images))
 
     def predict(self, images: Images, alpha: float = ALPHA) -> NDArray[np.int64]:
-        """+1 for images accepted as in-distribution, -1 for outliers, whose p-value is at most alpha: int64 (N,).
+        """Return +1 for images accepted as in-distribution and -1 for outliers (p-value <= alpha): int64 (N,).
 
         Parameters
         ----------
@@ -316,46 +320,46 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            There are too few calibration images for this alpha: no p-value can be as low.
+            `alpha` lies outside (0, 1), or there are too few calibration images for a p-value this low.
         """
         p_values = self.p_values(images)
         self.check_alpha(alpha)
         return np.where(p_values > alpha, 1, -1).astype(np.int64)
 
     def decision_function(self, images: Images) -> NDArray[np.float64]:
-        """The score up to which `predict` accepts, minus the score, (N,): negative for outliers."""
+        """Return the largest score that `predict` accepts minus the image's score, (N,): negative for outliers."""
         check_is_fitted(self, "calibration_")
         return self.calibration_.thresholds(ALPHA, self._groups(images)) - self.score(images, self.calibration_kind_)
 
     def check_alpha(self, alpha: float) -> None:
-        """Refuse a false-alarm rate outside (0, 1), or so low that the calibration rejects nothing."""
+        """Raise a ValueError if a false-alarm rate lies outside (0, 1) or is too low for the calibration images."""
         check_alpha(alpha)
         lowest = self.calibration_.lowest_alpha()
         if alpha < lowest:
             raise ValueError(
-                f"no p-value is as low as alpha = {alpha:g}, for the calibration images allow {lowest:.4f} at least: "
-                f"calibrate with more ({int(np.ceil(1 / alpha)) - 1}, or so many of each class), or raise alpha"
+                f"no p-value is as low as alpha = {alpha:g}: with these calibration images the lowest is {lowest:.4f}. "
+                f"Calibrate with more images ({int(np.ceil(1 / alpha)) - 1}, or that many per class), or raise alpha"
             )
 
     def batched(self, images: Images, function: Callable[[Tensor], Result]) -> list[Result]:
-        """Apply a function to the images as float batches on the network's device, without gradients."""
+        """Apply a function to float batches of the images, on the network's device and without gradients."""
         check_is_fitted(self, "network_")
         tensor = check_images(images, self.image_shape_)
         with torch.no_grad():
             return [function(as_float(batch.to(self.network_device()))) for batch in tensor.split(_SCORE_BATCH)]
 
     def network_device(self) -> torch.device:
-        """Where the fitted network's tensors lie; the CPU for a network without any."""
+        """Return the device of the fitted network's tensors; the CPU for a network without tensors."""
         tensors = chain(self.network_.parameters(), self.network_.buffers(), [torch.empty(0)])
         return next(tensors).device
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write a fitted detector to a folder, whole or not at all.
+        """Write a fitted detector to a folder, completely or not at all.
 
         Parameters
         ----------
         folder : path
-            New or empty, or a detector saved before, which is replaced.
+            A new or empty folder, or one with a saved detector, which is replaced.
 
         Returns
         -------
@@ -366,7 +370,7 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
         ------
         sklearn.exceptions.NotFittedError
         FileExistsError
-            There is something else of that name.
+            The path holds something else.
         """
         check_is_fitted(self, "network_")
         config = {
@@ -387,37 +391,36 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
 
     @classmethod
     def load(cls: type[Self], folder: str | os.PathLike[str], device: str = "auto") -> Self:
-        """Read a detector of this class, or of one derived from it, that was saved.
+        """Read a saved detector of this class or of a derived class.
 
-        The class is looked up among those that are known: this package's, those of installed packages (entry point
-        `lamae_tutorial.detectors`), and those that were defined or imported before. Nothing is imported from the
-        folder.
+        The class must be known: it belongs to this package or to an installed package (entry point
+        `lamae_tutorial.detectors`), or it was defined or imported before. Nothing is imported from the folder.
 
         Parameters
         ----------
         folder : path
         device : str
-            Where the network is put, see :class:`Detector`.
+            The network's device, see :class:`lamae_tutorial.training.loop.TrainingSettings`.
 
         Raises
         ------
         FileNotFoundError
-            No such folder.
+            There is no such folder.
         ValueError
-            The folder is damaged, foreign or of a newer version, or its class is not known.
+            The folder is damaged, holds something else or has a newer format, or its class is not known.
         """
         config, state = read_folder(folder)
         try:
             kind = find_class(str(config["detector"]), str(config["module"]))
             if not issubclass(kind, cls) or isabstract(kind):
-                raise ValueError(f"holds a {kind.__name__}; expected a {cls.__name__}")
+                raise ValueError(f"it holds the class {kind.__name__}; expected {cls.__name__}")
             detector: Self = kind(**{**config["parameters"], "device": device})
             channels, height, width = (int(size) for size in config["image_shape"])
             detector.image_shape_ = (channels, height, width)
             detector.num_classes_ = int(config["num_classes"])
             detector.class_names_ = tuple(str(name) for name in config["class_names"])
             if len(detector.class_names_) != detector.num_classes_:
-                raise ValueError(f"names {len(detector.class_names_)} of {detector.num_classes_} classes")
+                raise ValueError(f"it has {len(detector.class_names_)} names for {detector.num_classes_} classes")
             detector.seed_ = int(config["seed"])
             detector.calibration_kind_ = str(config["calibration_kind"])
             detector.history_ = list(config["history"])
@@ -426,12 +429,12 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
             network = detector._empty_network(state)
             network.load_state_dict(state)
         except (ValueError, LookupError, TypeError, RuntimeError) as error:
-            raise ValueError(f"{folder}: not a saved detector, or a damaged one: {error}") from error
+            raise ValueError(f"{folder} is not a saved detector, or it is damaged: {error}") from error
         detector.network_ = network.to(resolve_device(device)).to(memory_format=torch.channels_last).eval()
         return detector
 
     def _empty_network(self, state: Mapping[str, Tensor]) -> nn.Module:
-        """A network of the parameters and the shape set, which these tensors fit."""
+        """Build a network from the parameters and the image shape; check that these tensors fit it."""
 
         def build() -> nn.Module:
             network = self.build_network(self.image_shape_, self.num_classes_)
@@ -442,26 +445,26 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
         shapes = {name: value.shape for name, value in state.items()}
         with torch.random.fork_rng(devices=[]):
             try:
-                with torch.device("meta"):  # the shapes are compared before anything is allocated
+                with torch.device("meta"):  # compares the shapes before any memory is allocated
                     build()
             except (NotImplementedError, RuntimeError):
-                pass  # a network that cannot be built without its values
+                pass  # some networks cannot be built on the meta device
             return build()
 
     def check_kind(self, kind: str | None) -> str:
-        """The name of a score, None for the default; a ValueError for a score that the detector does not have."""
+        """Return the name of a score; None means the default. Raise a ValueError for an unknown name."""
         if kind is not None and kind not in self.score_kinds:
             raise ValueError(f"{type(self).__name__} has the scores {', '.join(self.score_kinds)}; got {kind!r}")
         return self.score_kinds[0] if kind is None else kind
 
     def _groups(self, images: Images) -> NDArray[np.int64] | None:
-        """The group in which each image is compared, (N,), if the calibration has groups."""
+        """Return the calibration group of each image, (N,), or None if the calibration has no groups."""
         return None if self.calibration_.groups is None else self.classify(images)
 
 
 @contextmanager
 def seeded(seed: int, device: str) -> Iterator[None]:
-    """PyTorch's global generators start from a seed, and are as before afterwards."""
+    """Seed PyTorch's global generators inside the context, and restore their state afterwards."""
     used = resolve_device(device)
     with torch.random.fork_rng(devices=[used] if used.type == "cuda" else []):
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""What the detectors that contain a classifier have in common."""
+"""What detectors with a classifier have in common."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,13 +14,13 @@ from lamae_tutorial.detectors.base import Detector
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ClassifyingDetector(Detector):
-    """A detector whose network returns the logits of the in-distribution classes second; it needs labels 0..S-1."""
+    """A detector whose network returns class logits as its second output. It needs labels 0..S-1."""
 
     needs_labels: ClassVar[bool] = True
     classifies: ClassVar[bool] = True
 
     def classify(self, images: Images) -> NDArray[np.int64]:
-        """The predicted in-distribution class of each image: int64 (N,) in 0..S-1.
+        """Return the predicted in-distribution class of each image: int64 (N,) in 0..S-1.
 
         Parameters
         ----------
@@ -30,9 +30,9 @@ class ClassifyingDetector(Detector):
 
 
 def confidence(logits: Tensor) -> dict[str, Tensor]:
-    """The classifier's lack of confidence in each image, (B,): higher = more out-of-distribution.
+    """Return two scores of the classifier alone, (B,) each: higher = more out-of-distribution.
 
-    "energy", -logsumexp of the logits (Liu et al. 2020), and "msp", 1 - the largest softmax probability (Hendrycks and
-    Gimpel 2017). No paper that is reproduced here reports them.
+    "energy" is -logsumexp of the logits (Liu et al. 2020). "msp" is 1 minus the largest softmax probability (Hendrycks
+    and Gimpel 2017). The reproduced papers do not report them.
     """
     return {"energy": -logits.logsumexp(1), "msp": 1 - logits.softmax(1).amax(1)}

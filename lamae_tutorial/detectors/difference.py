@@ -1,9 +1,9 @@
 """The difference-image detector (Kim and Kim, "A Novel Out-of-Distribution Detector Based on Autoencoder and Binary
 Classifier with Auxiliary Input").
 
-Stage 1: an autoencoder is trained to rebuild in-distribution images. Stage 2: a binary classifier looks at the
-difference image |I - I_hat| and, from an intermediate layer on, at the latent (the "auxiliary input"). The paper
-does not say what the classifier takes for outliers: here pseudo-outliers, made from the training images.
+Stage 1 trains an autoencoder to rebuild in-distribution images. Stage 2 trains a binary classifier. Its input is the
+difference image |I - I_hat|, and the latent joins at an intermediate layer (the "auxiliary input"). The paper does not
+say which images serve as outliers in training. Here they are pseudo-outliers, made from the training images.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,12 +22,12 @@ from lamae_tutorial.networks.convolutional import ConvDecoder, ConvEncoder
 from lamae_tutorial.networks.resnet import ResNetDecoder, resnet_features
 from lamae_tutorial.training.loop import History, Stopped, train
 
-_VALIDATION_SEED = 0  # the same pseudo-outliers of the validation images in every epoch
+_VALIDATION_SEED = 0  # gives the validation images the same pseudo-outliers in every epoch
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What the detector sees in images.
+    """How the detector judges images.
 
     Attributes
     ----------
@@ -49,29 +49,30 @@ class DifferenceDetector(ReconstructionDetector):
     Parameters
     ----------
     backbone : {"conv", "resnet18"}
-        "conv": LAMAE's encoder and decoder and a classifier of convolutions of the same widths, quick on a CPU.
+        "conv": LAMAE's encoder and decoder, and a classifier with convolutions of the same widths; fast on a CPU.
         "resnet18": encoder, mirrored decoder and classifier as in the paper; `channels` is not used.
     auxiliary : {"latent"} or None
-        What joins the classifier at an intermediate layer; None is the paper's ablation.
+        The second input of the classifier. None is the paper's ablation.
     auxiliary_layer : int
-        The stage of the classifier after which the latent joins: 1 to 4 for "resnet18", 1 to the number of
-        convolutions for "conv".
+        The latent joins after this stage of the classifier: 1 to 4 for "resnet18", 1 to the number of convolutions for
+        "conv".
     pseudo_outliers : str, sequence of str or callable
-        How the negatives are made, see :func:`lamae_tutorial.detectors.pseudo_outliers.find_strategy`.
+        How the outliers are made, see :func:`lamae_tutorial.detectors.pseudo_outliers.find_strategy`.
     noise_augmentation : float
-        Every second image of both labels, drawn at random, gets Gaussian noise in stage 2, its standard deviation from
-        U(0, noise_augmentation), so that noise alone does not make an outlier; 0 for none, the paper's other ablation.
+        In stage 2 a random half of all images, ID and outliers alike, gets Gaussian noise. Its standard deviation is
+        drawn from U(0, noise_augmentation). The classifier thus learns that noise alone does not make an outlier.
+        0 switches it off, which is the paper's other ablation.
     betas : (float, float)
-        Of Adam.
+        Adam's betas.
     milestones : sequence of int
         The learning rate is divided by 5 after each of these epochs, in both stages.
 
-    Other parameters are those of :class:`ReconstructionDetector` (its error here is the L1 norm, Eqn 1) and
-    :class:`Detector`; each stage has `epochs`. `DifferenceDetector(**DifferenceDetector.PAPER)` is the paper's setting.
-    Labels are not used.
+    Other parameters are those of :class:`lamae_tutorial.detectors.reconstruction.ReconstructionDetector` (here its
+    error is the L1 norm, Eqn 1) and :class:`lamae_tutorial.Detector`. Each stage runs for up to `epochs`. The paper's
+    setting is `DifferenceDetector(**DifferenceDetector.PAPER)`. Labels are not used.
 
-    Scores: "outlier", the classifier's log odds of an outlier; "error", the L1 reconstruction error; "error+", the same
-    divided by CN.
+    Scores: "outlier", the classifier's log odds of an outlier; "error", the L1 reconstruction error; "error+", the
+    error divided by CN.
     """
 
     title: ClassVar[str] = "Difference"
@@ -120,14 +121,14 @@ class DifferenceDetector(ReconstructionDetector):
         )
 
     def reconstruction_error(self, images: Tensor, reconstructions: Tensor) -> Tensor:
-        """Eqn (1): the L1 norm of the difference image of each image, (B,), or its mean over the pixels."""
+        """Return the L1 norm of each difference image (Eqn 1), (B,), or its mean over the pixels."""
         return self.reduce((images - reconstructions).abs())
 
     def train_network(self, network: nn.Module, data: TrainingData) -> History:
         assert isinstance(network, DifferenceNetwork)
         if not self.noise_augmentation >= 0:
             raise ValueError(f"noise_augmentation must be >= 0; got {self.noise_augmentation!r}")
-        find_strategy(self.pseudo_outliers)  # a wrong name is told before stage 1
+        find_strategy(self.pseudo_outliers)  # refuses a wrong name before stage 1
 
         def reconstruction_loss(autoencoder: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
             return self.reconstruction_error(images, autoencoder(images)[0]).mean()
@@ -153,7 +154,7 @@ class DifferenceDetector(ReconstructionDetector):
         return history
 
     def loss(self, network: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
-        """Stage 2, Eqn (2): cross entropy of images (0) against their pseudo-outliers (1)."""
+        """Return the loss of stage 2 (Eqn 2): cross entropy of images (label 0) and their pseudo-outliers (label 1)."""
         assert isinstance(network, DifferenceNetwork)
         training = network.classifier.training
         generator = None if training else torch.Generator(images.device).manual_seed(_VALIDATION_SEED)
@@ -170,7 +171,7 @@ class DifferenceDetector(ReconstructionDetector):
         return {"outlier": logits, "error": self.reconstruction_error(images, reconstructions)}
 
     def explain(self, images: Images) -> Explanation:
-        """Reconstruction, difference image and score of each image, as :class:`Explanation`.
+        """Return the reconstruction, difference image and score of each image.
 
         Parameters
         ----------
@@ -185,7 +186,7 @@ class DifferenceDetector(ReconstructionDetector):
 
 
 class DifferenceNetwork(nn.Module):
-    """Autoencoder and classifier. No gradient of the classifier reaches the autoencoder: stage 2 leaves it alone."""
+    """Autoencoder and classifier. The classifier's gradient does not reach the autoencoder."""
 
     def __init__(self, autoencoder: nn.Module, classifier: nn.Module) -> None:
         super().__init__()
@@ -193,25 +194,25 @@ class DifferenceNetwork(nn.Module):
         self.classifier = classifier
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Float images (B, C, H, W) to reconstructions (B, C, H, W), latents (B, latent_dim), log odds (B,)."""
+        """Map float images (B, C, H, W) to reconstructions (B, C, H, W), latents (B, latent_dim), log odds (B,)."""
         with torch.no_grad():
             reconstructions, latent = self.autoencoder(images)
         return reconstructions, latent, self.classifier((images - reconstructions).abs(), latent)
 
 
 class DifferenceClassifier(nn.Module):
-    """Difference images and latents to the log odds of an outlier.
+    """Binary classifier: it maps difference images and latents to the log odds of an outlier.
 
     Parameters
     ----------
     stages : sequence of torch.nn.Module
-        Parts of the classifier, of which number k returns maps with `widths[k]` channels.
+        Parts of the classifier. Stage k (from 0) returns maps with `widths[k]` channels.
     widths : sequence of int
     latent_dim : int
-        0 for a classifier that gets no latent.
+        0 for a classifier without a latent.
     joined_after : int
-        The stage, counted from 1, after which the latent joins: a linear layer makes a number for each channel of it,
-        which is added everywhere. Joining the latent to the maps, followed by a 1 x 1 convolution, amounts to this.
+        The latent joins after this stage, counted from 1. A linear layer turns the latent into one number per channel,
+        which is added at every pixel. Concatenation and a 1 x 1 convolution would do the same.
     """
 
     def __init__(self, stages: Sequence[nn.Module], widths: Sequence[int], latent_dim: int, joined_after: int) -> None:
@@ -230,7 +231,7 @@ class DifferenceClassifier(nn.Module):
 
 
 def conv_stages(image_channels: int, widths: Sequence[int]) -> list[nn.Module]:
-    """A convolution with stride 2, batch normalisation and ReLU for each width."""
+    """Return one stage per width: a convolution with stride 2, batch normalisation and ReLU."""
     return [
         nn.Sequential(nn.Conv2d(start, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
         for start, width in zip([image_channels, *widths], widths, strict=False)
@@ -238,7 +239,7 @@ def conv_stages(image_channels: int, widths: Sequence[int]) -> list[nn.Module]:
 
 
 def resnet_stages(image_channels: int) -> list[nn.Module]:
-    """The four stages of ResNet-18 with 64, 128, 256 and 512 channels, the stem with the first."""
+    """Return the four stages of ResNet-18, with 64, 128, 256 and 512 channels. The first includes the stem."""
     network, _ = resnet_features(image_channels, 18)
     first = nn.Sequential(network.conv1, network.bn1, network.relu, network.layer1)
     return [first, network.layer2, network.layer3, network.layer4]

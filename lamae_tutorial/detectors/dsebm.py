@@ -1,7 +1,7 @@
-"""DSEBM: deep structured energy-based model (Zhai et al. 2016), a rival in the difference-image paper.
+"""DSEBM: deep structured energy-based model (Zhai et al. 2016), a baseline of the difference-image paper.
 
-A convolutional network gives each image an energy, low where the training images lie. It is trained by denoising score
-matching: one step down the energy's gradient is to undo Gaussian noise (their Eqn 6).
+A convolutional network gives each image an energy, which is low for images like the training images. It is trained by
+denoising score matching: one step down the gradient of the energy should remove Gaussian noise (their Eqn 6).
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from lamae_tutorial.data.images import ImageShape
 from lamae_tutorial.detectors.base import Detector
 from lamae_tutorial.networks.convolutional import Flatten
 
-_VALIDATION_SEED = 0  # the same noise on the validation images in every epoch
-_SCORE_BATCH = 256  # the gradient by the image keeps every activation of the network
+_VALIDATION_SEED = 0  # gives the validation images the same noise in every epoch
+_SCORE_BATCH = 256  # small, because the gradient with respect to the image keeps all activations in memory
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -29,13 +29,13 @@ class DSEBM(Detector):
     channels : sequence of int
         Output channels of the convolutions, each with stride 2.
     hidden : int
-        Units of the dense layer whose outputs make up the energy.
+        Units of the dense layer that the energy is computed from.
     noise : float
-        Standard deviation of the Gaussian noise that is to be undone.
+        Standard deviation of the Gaussian noise in training, > 0.
 
-    Other parameters are those of :class:`Detector`. Labels are not used.
+    Other parameters are those of :class:`lamae_tutorial.Detector`. Labels are not used.
 
-    Scores: "energy", E(x); "reconstruction", ||x - r(x)||^2 with r(x) = x - dE/dx, the image after one step downhill.
+    Scores: "energy", E(x); "reconstruction", ||x - r(x)||^2, where r(x) = x - dE/dx is the image after one step.
     """
 
     title: ClassVar[str] = "DSEBM"
@@ -51,7 +51,7 @@ class DSEBM(Detector):
         return EnergyNetwork(image_shape, self.channels, self.hidden)
 
     def loss(self, network: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
-        """Denoising score matching: ||x - r(x + noise)||^2, with the same noise each time in evaluation mode."""
+        """Denoising score matching: ||x - r(x + noise)||^2. In evaluation mode the noise is the same in each call."""
         generator = None if network.training else torch.Generator(images.device).manual_seed(_VALIDATION_SEED)
         noise = self.noise * torch.randn(images.shape, generator=generator, device=images.device)
         noisy = images + noise
@@ -65,12 +65,12 @@ class DSEBM(Detector):
 
 
 def energy_and_gradient(network: nn.Module, images: Tensor, differentiable: bool = False) -> tuple[Tensor, Tensor]:
-    """E(x), (B,), and dE/dx, (B, C, H, W), also where gradients are switched off.
+    """Return E(x), (B,), and dE/dx, (B, C, H, W). It also works where gradients are switched off.
 
     Parameters
     ----------
     differentiable : bool
-        Whether the gradient by the image can itself be differentiated by the weights, as training needs.
+        Whether dE/dx can be differentiated with respect to the weights. Training needs this.
     """
     with torch.enable_grad():
         images = images.detach().requires_grad_()
@@ -82,14 +82,15 @@ def energy_and_gradient(network: nn.Module, images: Tensor, differentiable: bool
 class EnergyNetwork(nn.Module):
     """E(x) = 1/2 ||x - b||^2 - sum of the last layer's units.
 
-    Softplus after every layer: training takes second derivatives, which are 0 for a rectifier. There is no batch
-    normalisation, for with it the energy of an image would depend on its batch.
+    Every layer ends in a softplus: training needs second derivatives, and those of a rectifier are 0. There is no batch
+    normalisation, because the energy of an image would then depend on its batch.
 
     Parameters
     ----------
     image_shape, channels
         See :class:`lamae_tutorial.networks.convolutional.ConvFeatures`.
     hidden : int
+        See :class:`DSEBM`.
     """
 
     def __init__(self, image_shape: ImageShape, channels: Sequence[int], hidden: int) -> None:
@@ -103,5 +104,5 @@ class EnergyNetwork(nn.Module):
         self.layers = nn.Sequential(*layers, Flatten(), nn.Linear(previous * height * width, hidden))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Float images (B, C, H, W) to energies (B,), higher = more out-of-distribution."""
+        """Map float images (B, C, H, W) to energies (B,), higher = more out-of-distribution."""
         return 0.5 * (images - self.bias).square().flatten(1).sum(1) - F.softplus(self.layers(images)).sum(1)

@@ -1,8 +1,8 @@
-"""GODIN: generalised ODIN (Hsu et al. 2020), the LAMAE paper's rival that rebuilds nothing.
+"""GODIN: generalised ODIN (Hsu et al. 2020), a baseline of the LAMAE paper that does not rebuild images.
 
-The logits of a classifier are divided: f_i(x) = h_i(x) / g(x), in which h stands for class and domain together and g
-for the domain alone. Detection takes h (or g) by itself. Images are moved a little in the direction that raises the
-score; how far is chosen on in-distribution validation images.
+The logits of a classifier are quotients: f_i(x) = h_i(x) / g(x). Here h stands for class and domain together, and g
+for the domain alone. The score is h (or g) alone. Each image is first moved by a small step that raises h.
+In-distribution validation images choose the size of the step.
 """
 
 from collections.abc import Sequence
@@ -28,23 +28,23 @@ class GODIN(ClassifyingDetector):
     Parameters
     ----------
     similarity : {"cosine", "inner", "euclid"}
-        h_i(x): cosine of features and class weights, their inner product, or minus their squared distance.
+        h_i(x): the cosine of features and class weights, their inner product, or minus their mean squared difference.
     backbone : {"conv", "resnet34"} or None
-        "conv": LAMAE's encoder, which the LAMAE paper takes for 28 x 28 images; "resnet34" for CIFAR-10. None
-        chooses by the images: "resnet34" for colour.
+        "conv" is LAMAE's encoder, which the LAMAE paper uses for 28 x 28 images. The paper uses "resnet34" for
+        CIFAR-10. None means "resnet34" for colour images and "conv" for grey ones.
     latent_dim : int
         Length of the features of "conv".
     channels : sequence of int
-        Of "conv", see :class:`lamae_tutorial.detectors.reconstruction.ReconstructionDetector`.
+        Channels of "conv", see :class:`lamae_tutorial.detectors.reconstruction.ReconstructionDetector`.
     weight_decay : float
-        Of all weights but those of h, which the paper exempts.
+        Applies to all weights except those of h, as in the paper.
     perturbations : sequence of float
-        Sizes of the step to choose from, as a share of the range [0, 1]. The one that raises the mean score of the
-        validation images most is taken; (0.0,) switches the step off.
+        Candidate sizes of the step, as a share of the range [0, 1]. `fit` takes the one with the lowest mean score "h"
+        on the validation images; (0.0,) switches the step off.
 
-    Other parameters are those of :class:`Detector`. Labels 0..S-1 are needed.
+    Other parameters are those of :class:`lamae_tutorial.Detector`. Labels 0..S-1 are needed.
 
-    Scores: "h", minus the largest h; "g", minus g; "f", minus the largest logit. Each with the step for h.
+    Scores: "h", minus the largest h; "g", minus g; "f", minus the largest logit. All three use the step for h.
     """
 
     title: ClassVar[str] = "GODIN"
@@ -81,7 +81,7 @@ class GODIN(ClassifyingDetector):
         return F.cross_entropy(network(images)[1], labels)
 
     def finish(self, validation_images: Tensor) -> None:
-        """Choose the step on in-distribution validation images (Section 3.2 of the GODIN paper)."""
+        """Choose the step on in-distribution validation images (GODIN paper, Section 3.2)."""
         assert isinstance(self.network_, GODINNetwork)
         means = {}
         for size in self.perturbations:
@@ -99,7 +99,7 @@ class GODIN(ClassifyingDetector):
 
 
 class GODINNetwork(nn.Module):
-    """Features, and on them h and g."""
+    """Features, with h and g computed from them."""
 
     def __init__(self, features: nn.Module, size: int, num_classes: int, similarity: Similarity) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class GODINNetwork(nn.Module):
         self.step: Tensor
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Float images (B, C, H, W) to features (B, size), logits f (B, S), h (B, S) and g (B,) in (0, 1)."""
+        """Map float images (B, C, H, W) to features (B, size), logits f (B, S), h (B, S) and g (B,) in (0, 1)."""
         features = self.features(images)
         if self.similarity == "cosine":
             h = F.normalize(features, dim=1) @ F.normalize(self.h.weight, dim=1).T

@@ -1,8 +1,8 @@
 """LAMAE: label-assisted memory autoencoder (Zhang et al. 2021, Section 3.1).
 
-A classifier on the latent predicts a class, and only that class's memory slots may be used for the reconstruction. An
-OoD image is thereby rebuilt from the parts of a class to which it does not belong. LAMAE+ is this detector's score
-"error+", its error divided by the complexity normaliser.
+A classifier on the latent predicts a class, and only the memory slots of that class are used for the reconstruction.
+An OoD image is thus rebuilt from parts of a class that it does not belong to. LAMAE+ is the score "error+" of this
+detector: the error divided by the complexity normaliser.
 """
 
 from collections.abc import Sequence
@@ -26,23 +26,25 @@ class LAMAE(ClassifyingDetector, ReconstructionDetector):
     Parameters
     ----------
     variant : {"paper", "notebook"}
-        "paper": the equations as printed. "notebook": as the authors' code has it, where it differs: channels (32, 64),
-        reduction "mean", the memory of :class:`LabelAssistedMemory`'s "notebook", and the best epoch chosen by the
-        reconstruction error alone.
+        "paper": the equations as printed. "notebook": the authors' code where it differs from the paper, with channels
+        (32, 64), reduction "mean", the variant "notebook" of
+        :class:`lamae_tutorial.networks.memory.LabelAssistedMemory`, and the best epoch selected by the reconstruction
+        error alone.
     slots_per_class : int or sequence of int
-        N^s, the memory slots of each class.
+        N^s, the number of memory slots of each class.
     beta : float
         Weight of the classification loss in Eqn (2).
     skip_dim : int
-        Width of a linear bottleneck around the memory, whose output is added to what was read; 0 for none. The paper
-        has 16 for CIFAR-10, "to further assist reconstruction" (Section 4.1).
+        Width of a linear bottleneck around the memory. Its output is added to the memory's output. 0 switches it off;
+        the paper uses 16 for CIFAR-10, "to further assist reconstruction" (Section 4.1).
     classifier_hidden : sequence of int
-        Widths of the classifier's hidden layers; none by default, a single layer.
+        Widths of the classifier's hidden layers. By default there are none.
 
-    Other parameters are those of :class:`ReconstructionDetector` and :class:`Detector`. Labels 0..S-1 are needed.
+    Other parameters are those of :class:`lamae_tutorial.detectors.reconstruction.ReconstructionDetector` and
+    :class:`lamae_tutorial.Detector`. Labels 0..S-1 are needed.
 
-    Scores: "error", the squared reconstruction error; "error+", the same divided by CN, which is LAMAE+; "cosine",
-    1 - cos(image, reconstruction); and two of the classifier alone, "energy" and "msp"
+    Scores: "error", the squared reconstruction error; "error+", the error divided by CN, which is LAMAE+; "cosine",
+    1 - cos(image, reconstruction); and two scores of the classifier alone, "energy" and "msp"
     (:func:`lamae_tutorial.detectors.classifying.confidence`).
     """
 
@@ -88,7 +90,7 @@ class LAMAE(ClassifyingDetector, ReconstructionDetector):
 
 
 def linear_skip(latent_dim: int, width: int) -> nn.Module:
-    """A linear bottleneck: latents (B, latent_dim) through `width` numbers to (B, latent_dim)."""
+    """Return a linear bottleneck: latents (B, latent_dim) to `width` numbers and back to (B, latent_dim)."""
     return nn.Sequential(nn.Linear(latent_dim, width, bias=False), nn.Linear(width, latent_dim, bias=False))
 
 
@@ -111,7 +113,7 @@ class LAMAENetwork(nn.Module):
         self.skip = skip
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Float images (B, C, H, W) to reconstructions (B, C, H, W), logits (B, S) and weights (B, S, N^s)."""
+        """Map float images (B, C, H, W) to reconstructions (B, C, H, W), logits (B, S) and weights (B, S, N^s)."""
         latent = self.encoder(images)  # z
         logits = self.classifier(latent)
         read, weights = self.memory(latent, logits)  # z-hat, w

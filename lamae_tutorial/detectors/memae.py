@@ -1,7 +1,7 @@
 """MemAE: memory-augmented autoencoder (Gong et al. 2019; LAMAE paper, Section 2.1).
 
-The decoder sees a mixture of memory slots instead of the latent. Shrinkage and an entropy loss make the mixture sparse,
-so that an OoD image must be rebuilt from few in-distribution prototypes.
+The decoder gets a mixture of memory slots instead of the latent. Shrinkage and an entropy loss make the mixture sparse,
+so an OoD image must be rebuilt from a few in-distribution prototypes.
 """
 
 from dataclasses import dataclass
@@ -30,9 +30,10 @@ class MemAE(ReconstructionDetector):
     entropy_weight : float
         Weight of the mean entropy of the attention weights in the loss (MemAE's Eqn 9).
 
-    Other parameters are those of :class:`ReconstructionDetector` and :class:`Detector`. Labels are not used.
+    Other parameters are those of :class:`lamae_tutorial.detectors.reconstruction.ReconstructionDetector` and
+    :class:`lamae_tutorial.Detector`. Labels are not used.
 
-    Scores: "error", the squared reconstruction error; "error+", the same divided by CN; "cosine", 1 - cos(image,
+    Scores: "error", the squared reconstruction error; "error+", the error divided by CN; "cosine", 1 - cos(image,
     reconstruction).
     """
 
@@ -73,6 +74,6 @@ class MemAENetwork(nn.Module):
         self.decoder = decoder
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Float images (B, C, H, W) to reconstructions (B, C, H, W) and attention weights (B, N)."""
+        """Map float images (B, C, H, W) to reconstructions (B, C, H, W) and attention weights (B, N)."""
         read, weights = self.memory(self.encoder(images))
         return self.decoder(read), weights

@@ -1,8 +1,8 @@
-"""PixelCNN: a gated autoregressive model (van den Oord et al. 2016), a rival in the difference-image paper.
+"""PixelCNN: a gated autoregressive model (van den Oord et al. 2016), a baseline of the difference-image paper.
 
-Each value of an image is predicted from all values before it: rows from the top, pixels from the left, and within a
-pixel red, green, blue. What the model finds improbable is taken for out-of-distribution, which is known to fail: plain
-images of another kind are often *more* probable than the training images (Nalisnick et al. 2019).
+The model predicts each value of an image from all values before it: rows from the top, pixels from the left, and red,
+green, blue within a pixel. An improbable image counts as out-of-distribution. This is known to fail: plain images of
+another kind are often *more* probable than the training images (Nalisnick et al. 2019).
 """
 
 import math
@@ -17,7 +17,7 @@ from lamae_tutorial.complexity import complexity_normalizer
 from lamae_tutorial.data.images import ImageShape
 from lamae_tutorial.detectors.base import Detector
 
-_PART = 32  # images at a time: 256 logits for each value of a colour image take 3 MB
+_PART = 32  # images at a time, because one colour image needs 3 MB: 256 logits for each value
 _GAMMA = 1e-9  # as in Eqn (4) of the LAMAE paper
 
 
@@ -28,18 +28,18 @@ class PixelCNN(Detector):
     Parameters
     ----------
     levels : int
-        Values that are told apart, 2 to 256. Fewer are cheaper; the score then is that of the coarser image.
+        Number of grey levels, 2 to 256. Fewer levels are cheaper; the score is then that of the coarser image.
     features : int
         Width of both stacks.
     layers : int
-        Gated layers.
+        Number of gated layers.
     kernel_size : int
-        Odd, >= 3. The model sees `layers` times half of it to each side.
+        Odd, >= 3. The model sees `layers * (kernel_size // 2)` pixels to each side.
 
-    Other parameters are those of :class:`Detector`. Labels are not used.
+    Other parameters are those of :class:`lamae_tutorial.Detector`. Labels are not used.
 
-    Scores: "nll", the negative log likelihood in bits per dimension (a dimension is one value of one pixel);
-    "normalized", the same divided by the complexity normaliser (LAMAE paper, Eqn 4), which was meant for errors.
+    Scores: "nll", the negative log likelihood in bits per dimension (a dimension is one channel of one pixel);
+    "normalized", "nll" divided by the complexity normaliser (LAMAE paper, Eqn 4), which is meant for errors.
     """
 
     title: ClassVar[str] = "PixelCNN"
@@ -63,7 +63,7 @@ class PixelCNN(Detector):
         return PixelCNNNetwork(image_shape[0], self.levels, self.features, self.layers, self.kernel_size)
 
     def bits_per_dimension(self, network: nn.Module, images: Tensor) -> Tensor:
-        """-log2 p(x) / (C H W) of float images (B, C, H, W) in [0, 1], cut to `levels`: (B,)."""
+        """Return -log2 p(x) / (C H W), (B,), of float images (B, C, H, W) in [0, 1], quantised to `levels`."""
         classes = (images * 255).round().long() * self.levels // 256
         logits = network(2 * classes.to(images.dtype) / (self.levels - 1) - 1)
         nats = [F.cross_entropy(part, classes[:, at], reduction="none") for at, part in enumerate(logits)]
@@ -83,7 +83,7 @@ class PixelCNNNetwork(nn.Module):
     Parameters
     ----------
     channels : int
-        Of the images.
+        Channels of the images.
     levels, features, layers, kernel_size
         See :class:`PixelCNN`.
     """
@@ -94,14 +94,14 @@ class PixelCNNNetwork(nn.Module):
             GatedLayer(channels if layer == 0 else features, features, kernel_size, first=layer == 0)
             for layer in range(layers)
         )
-        # The channels of the pixel itself that come before join here, so that the stacks need no masks among channels.
+        # The earlier channels of the same pixel join here, so the stacks need no masks between channels.
         self.heads = nn.ModuleList(
             nn.Sequential(nn.Conv2d(features + before, features, 1), nn.ReLU(), nn.Conv2d(features, levels, 1))
             for before in range(channels)
         )
 
     def forward(self, values: Tensor) -> list[Tensor]:
-        """Values (B, C, H, W) in [-1, 1] to the logits (B, levels, H, W) of each channel."""
+        """Map values (B, C, H, W) in [-1, 1] to a list of logits (B, levels, H, W), one per channel."""
         vertical = horizontal = values
         for layer in self.layers:
             vertical, horizontal = layer(vertical, horizontal)
@@ -109,12 +109,13 @@ class PixelCNNNetwork(nn.Module):
 
 
 class GatedLayer(nn.Module):
-    """A layer of both stacks (van den Oord et al. 2016, Fig. 2).
+    """One layer of both stacks (van den Oord et al. 2016, Fig. 2).
 
-    The vertical stack at (r, c) knows rows above r, to both sides of c; the horizontal one what is left of c in row r
-    and, by the vertical one, all rows above. A single stack of masked convolutions would never see part of the pixels
-    above and to the right: the blind spot. Images are padded at the top and the left and cut at the other end, so that
-    no weights need masks. `first` leaves the pixel's own row (column) out, all later layers may use it.
+    At (r, c) the vertical stack sees the rows above r, on both sides of c. The horizontal stack sees the pixels left of
+    c in row r and, through the vertical stack, the rows above. A single stack of masked convolutions would have a blind
+    spot: it never sees some of the pixels above and to the right. Images are padded at the top and the left and cut at
+    the other end, so no weights need masks. The first layer leaves out the pixel's own row (vertical) or column
+    (horizontal); later layers use it.
     """
 
     def __init__(self, inputs: int, features: int, kernel_size: int, first: bool) -> None:
@@ -128,7 +129,7 @@ class GatedLayer(nn.Module):
         self.out = nn.Conv2d(features, features, 1)
 
     def forward(self, vertical: Tensor, horizontal: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps of both stacks, (B, inputs, H, W), to maps (B, features, H, W)."""
+        """Map both stacks from (B, inputs, H, W) to (B, features, H, W)."""
         height, width = vertical.shape[2:]
         reach = self.reach
         above = self.vertical(F.pad(vertical, (reach, reach, reach, 0)))[:, :, :height]
@@ -138,6 +139,6 @@ class GatedLayer(nn.Module):
 
 
 def gate(maps: Tensor) -> Tensor:
-    """tanh of one half of the channels times the sigmoid of the other (their Eqn 2)."""
+    """Return tanh of the first half of the channels times sigmoid of the second half (their Eqn 2)."""
     signal, valve = maps.chunk(2, dim=1)
     return signal.tanh() * valve.sigmoid()

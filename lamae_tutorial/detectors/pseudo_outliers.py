@@ -1,9 +1,8 @@
-"""Pseudo-outliers: negatives that are made from in-distribution images alone.
+"""Pseudo-outliers: outliers that are made from in-distribution images alone.
 
-The difference-image paper trains a binary classifier and sees no outlier in training, but does not say what stands
-for the outliers. Here it is a strategy: a function from a batch of images and a generator to a batch of spoilt ones.
-Every random number is drawn for each image anew. Which strategy to take can be decided without any OoD image:
-`speed/pseudo_outliers.py`.
+The difference-image paper trains a binary classifier without real outliers, but does not say what it uses instead. Here
+it is a strategy: a function that takes a batch of images and a generator and returns a batch of changed images. Random
+numbers are drawn anew for each image. `speed/pseudo_outliers.py` compares the strategies without any OoD image.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,43 +14,46 @@ Strategy = Callable[[Tensor, torch.Generator | None], Tensor]
 Generator = torch.Generator | None
 
 MIXTURE = "mixture"
-_GRID = 4  # patches a side
+_GRID = 4  # patches per side
 
 
 def gaussian_noise(images: Tensor, generator: Generator = None) -> Tensor:
-    """Gaussian noise with a standard deviation of 0.3 to 1."""
+    """Add Gaussian noise with a standard deviation of 0.3 to 1."""
     noise = torch.randn(images.shape, generator=generator, device=images.device)
     return images + _each(images, 0.3, 1.0, generator) * noise
 
 
 def uniform_noise(images: Tensor, generator: Generator = None) -> Tensor:
-    """Half to all of the image's intensity replaced by uniform noise."""
+    """Replace 50% to 100% of the image's intensity by uniform noise."""
     share = _each(images, 0.5, 1.0, generator)
     return (1 - share) * images + share * torch.rand(images.shape, generator=generator, device=images.device)
 
 
 def salt_and_pepper(images: Tensor, generator: Generator = None) -> Tensor:
-    """10% to 50% of the pixels set to 0 or 1, in all channels alike."""
+    """Set 10% to 50% of the pixels to 0 or 1, in all channels alike."""
     drawn = torch.rand(images[:, :1].shape, generator=generator, device=images.device)
     share = _each(images, 0.1, 0.5, generator)
     return torch.where(drawn < share, (drawn < share / 2).to(images.dtype), images)
 
 
-# torchvision blurs a whole batch with one width, and here each image has its own. A loop of its calls takes 17 to 38
+# torchvision blurs a whole batch with one width, but here each image has its own. A loop over its calls takes 17 to 38
 # times as long as these two matrix products (three runs of `speed/blur.py`: 128 images of 3 x 32 x 32, one thread).
 def blur(images: Tensor, generator: Generator = None) -> Tensor:
-    """Gaussian blur, its standard deviation 5% to 20% of the side."""
+    """Blur with a Gaussian whose standard deviation is 5% to 20% of the side."""
     share = _each(images, 0.05, 0.2, generator)
     rows, columns = (_blur_matrix(size, share * size) for size in images.shape[2:])
     return rows @ images @ columns.mT
 
 
 def patch_permutation(images: Tensor, generator: Generator = None) -> Tensor:
-    """The 4 x 4 patches of the image in random order; a remainder at the right and lower border stays."""
+    """Put the 4 x 4 patches of the image in random order; a remainder at the right and lower border stays."""
     n, channels, height, width = images.shape
     rows, columns = height // _GRID, width // _GRID
     if not rows or not columns:
-        raise ValueError(f"images of {height} x {width} have no {_GRID} x {_GRID} patches to permute")
+        raise ValueError(
+            f"patch_permutation needs images of at least {_GRID} x {_GRID} pixels; got {height} x {width}: "
+            "choose another strategy"
+        )
     inner = images[:, :, : rows * _GRID, : columns * _GRID]
     patches = inner.reshape(n, channels, _GRID, rows, _GRID, columns).permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
     order = torch.rand(patches.shape[:2], generator=generator, device=images.device).argsort(1)
@@ -63,13 +65,13 @@ def patch_permutation(images: Tensor, generator: Generator = None) -> Tensor:
 
 
 def mixing(images: Tensor, generator: Generator = None) -> Tensor:
-    """30% to 70% of the image and the rest of another one."""
+    """Mix 30% to 70% of the image with another image."""
     share = _each(images, 0.3, 0.7, generator)
     return share * images + (1 - share) * images.roll(1, 0)
 
 
 def cut_paste(images: Tensor, generator: Generator = None) -> Tensor:
-    """A rectangle of another image in the same place, its sides 30% to 70% of the image's."""
+    """Paste a rectangle of another image in the same place; its sides are 30% to 70% of the image's."""
     inside = torch.ones_like(images[:, :1], dtype=torch.bool)
     for axis, size in ((2, images.shape[2]), (3, images.shape[3])):
         length = _each(images, 0.3, 0.7, generator) * size
@@ -80,12 +82,12 @@ def cut_paste(images: Tensor, generator: Generator = None) -> Tensor:
 
 
 def inversion(images: Tensor, generator: Generator = None) -> Tensor:
-    """Dark for bright: 1 - x."""
+    """Invert the image: 1 - x."""
     return 1 - images
 
 
 def contrast(images: Tensor, generator: Generator = None) -> Tensor:
-    """The distance from the image's mean lowered to 0 to 0.4 of it or, as often, made 3 to 20 times larger."""
+    """Multiply the distance from the image's mean by 0 to 0.4 or by 3 to 20, each with probability 1/2."""
     lower, higher = _each(images, 0.0, 0.4, generator), _each(images, 3.0, 20.0, generator)
     mean = images.mean((1, 2, 3), keepdim=True)
     return mean + torch.where(_each(images, 0.0, 1.0, generator) < 0.5, lower, higher) * (images - mean)
@@ -105,18 +107,19 @@ STRATEGIES: dict[str, Strategy] = {
 
 
 def find_strategy(wanted: str | Sequence[str] | Strategy) -> Strategy:
-    """A strategy by its name.
+    """Return a strategy by its name.
 
     Parameters
     ----------
     wanted : str, sequence of str or callable
-        A key of `STRATEGIES`; several of them, one of which is drawn for each image; "mixture" for all of them; or a
-        function of one's own (images, generator or None) -> images, which is returned as it is.
+        A key of `STRATEGIES`; several keys, one of which is drawn for each image; "mixture" for all keys; or a function
+        (images, generator or None) -> images, which is returned unchanged.
 
     Returns
     -------
     callable (float images (B, C, H, W) in [0, 1], torch.Generator or None) -> (B, C, H, W)
-        Values may leave [0, 1]; :func:`make_outliers` clips them. No generator means PyTorch's global one.
+        Its values may lie outside [0, 1]; :func:`make_outliers` clips them. Without a generator it uses PyTorch's
+        global one.
 
     Raises
     ------
@@ -144,26 +147,29 @@ def find_strategy(wanted: str | Sequence[str] | Strategy) -> Strategy:
 
 
 def make_outliers(wanted: str | Sequence[str] | Strategy, images: Tensor, generator: Generator = None) -> Tensor:
-    """Pseudo-outliers of images, clipped to [0, 1]; see :func:`find_strategy`.
+    """Make pseudo-outliers of images, clipped to [0, 1]; see :func:`find_strategy`.
 
     Raises
     ------
     ValueError
-        No strategy has that name, or a function of one's own returns another shape.
+        No strategy has that name, or a user's function returns another shape.
     """
     made = find_strategy(wanted)(images, generator)
     if made.shape != images.shape:
-        raise ValueError(f"pseudo_outliers made {tuple(made.shape)} of images {tuple(images.shape)}")
+        raise ValueError(
+            f"pseudo_outliers must return images of the shape {tuple(images.shape)}; got {tuple(made.shape)}: "
+            "mend the function"
+        )
     return made.clamp(0, 1)
 
 
 def _each(images: Tensor, low: float, high: float, generator: Generator) -> Tensor:
-    """A number from U(low, high) for each image, (B, 1, 1, 1)."""
+    """Draw a number from U(low, high) for each image, (B, 1, 1, 1)."""
     drawn = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device)
     return low + (high - low) * drawn
 
 
 def _blur_matrix(size: int, deviation: Tensor) -> Tensor:
-    """The matrix (B, 1, size, size) whose product with a column is its Gaussian blur; its rows sum to 1."""
+    """Return matrices (B, 1, size, size) that blur a column when multiplied with it; their rows sum to 1."""
     place = torch.arange(size, device=deviation.device)
     return (-(place[:, None] - place).square() / (2 * deviation.square())).softmax(-1)

@@ -1,4 +1,4 @@
-"""What the detectors that judge an image by its reconstruction have in common."""
+"""What detectors that judge an image by its reconstruction have in common."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ CORRECTED = "error+"
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ReconstructionDetector(Detector):
-    """A detector whose network returns a reconstruction first. Its `score_batch` gives "error" among its scores.
+    """A detector whose network returns a reconstruction as its first output.
 
-    "error+", the complexity-normalised error, is one of its scores too: it stands in `score_kinds` and comes out of
-    `scores`, and `score_batch` need not give it.
+    `score_batch` must return the score "error". The complexity-normalised error "error+" is derived from it: name it in
+    `score_kinds`, and `scores` adds it.
 
     Parameters
     ----------
@@ -32,10 +32,10 @@ class ReconstructionDetector(Detector):
     channels : sequence of int
         Output channels of the encoder's convolutions; the decoder mirrors them.
     reduction : {"sum", "mean"}
-        Reconstruction error over the pixels of an image: their sum, which is Eqn (2) of the LAMAE paper as printed,
-        or their mean, which weakens the error against all other terms of a loss by the number of pixels.
+        How the errors of an image's pixels are combined. "sum" is Eqn (2) of the LAMAE paper as printed. "mean" makes
+        the error smaller by a factor of the number of pixels, compared with all other terms of a loss.
 
-    `channels` and `reduction` may be None, which leaves them to the detector's variant: (16, 32, 64) and "sum".
+    `channels` and `reduction` may be None: the detector then chooses, by default (16, 32, 64) and "sum".
     """
 
     rebuilds: ClassVar[bool] = True
@@ -45,17 +45,17 @@ class ReconstructionDetector(Detector):
     reduction: Reduction | None = None
 
     def resolve(self) -> tuple[Sequence[int], Reduction]:
-        """Channels and reduction with the None's filled in."""
+        """Return channels and reduction, with None replaced by the default."""
         return (16, 32, 64) if self.channels is None else self.channels, self.reduction or "sum"
 
     def derived_scores(
         self, scores: Mapping[str, NDArray[np.float64]], images: Images
     ) -> dict[str, NDArray[np.float64]]:
-        """ "error+", the complexity-normalised error (LAMAE paper, Eqn 4): of LAMAE it is LAMAE+."""
+        """Return "error+", the complexity-normalised error (LAMAE paper, Eqn 4). For LAMAE this is LAMAE+."""
         return {CORRECTED: complexity_normalized(scores["error"], images)}
 
     def reconstruct(self, images: Images) -> Tensor:
-        """Reconstructions of images: float tensor (N, C, H, W) in [0, 1] on the CPU.
+        """Return reconstructions of images: float tensor (N, C, H, W) in [0, 1] on the CPU.
 
         Parameters
         ----------
@@ -64,18 +64,18 @@ class ReconstructionDetector(Detector):
         return torch.cat(self.batched(images, lambda batch: self.network_(batch)[0].cpu()))
 
     def reconstruction_error(self, images: Tensor, reconstructions: Tensor) -> Tensor:
-        """R(x, x-hat) of the LAMAE paper's Eqn (2): squared error of each image, (B,)."""
+        """Return R(x, x-hat) of the LAMAE paper's Eqn (2): the squared error of each image, (B,)."""
         return self.reduce(F.mse_loss(reconstructions, images, reduction="none"))
 
     def reduce(self, errors: Tensor) -> Tensor:
-        """Errors of each pixel, (B, C, H, W), to those of each image, (B,), as `reduction` says."""
+        """Combine the errors of pixels, (B, C, H, W), into one error per image, (B,), as `reduction` says."""
         reduction = self.resolve()[1]
         if reduction not in get_args(Reduction):
             raise ValueError(f'reduction must be "sum" or "mean"; got {reduction!r}')
         return errors.flatten(1).sum(1) if reduction == "sum" else errors.flatten(1).mean(1)
 
     def reconstruction_scores(self, images: Tensor, reconstructions: Tensor) -> dict[str, Tensor]:
-        """The scores "error" and "cosine" of each image, (B,), higher = more out-of-distribution."""
+        """Return the scores "error" and "cosine" of each image, (B,), higher = more out-of-distribution."""
         return {
             "error": self.reconstruction_error(images, reconstructions),
             "cosine": cosine_distance(images, reconstructions),
@@ -83,5 +83,5 @@ class ReconstructionDetector(Detector):
 
 
 def cosine_distance(images: Tensor, reconstructions: Tensor) -> Tensor:
-    """1 - cos(x, x-hat) of each image, (B,), in [0, 1] for non-negative images; 1 for an all-black image."""
+    """Return 1 - cos(x, x-hat) of each image, (B,), in [0, 1] for non-negative images; 1 for a black image."""
     return 1 - F.cosine_similarity(images.flatten(1), reconstructions.flatten(1))

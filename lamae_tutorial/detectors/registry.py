@@ -1,4 +1,4 @@
-"""The classes of all detectors; a class joins when it is defined (`Detector.__init_subclass__`)."""
+"""The registry of all detector classes. Defining a class registers it (`Detector.__init_subclass__`)."""
 
 from importlib.metadata import entry_points
 from typing import Any
@@ -10,28 +10,28 @@ _classes: dict[tuple[str, str], type[Any]] = {}  # by name and module
 
 
 def register(new: type[Any]) -> None:
-    """Add a class, in place of one of its name in its module.
+    """Add a class. It replaces a class of the same name and module.
 
     Raises
     ------
     TypeError
-        One of the package's own detectors has that name: a saved detector is found by it.
+        A detector of this package has the same name. Names must differ because saved detectors are found by name.
     """
     taken = [module for name, module in _classes if name == new.__name__ and module.startswith(_OWN)]
     if taken and new.__module__ not in taken:
-        raise TypeError(f"{new.__module__}.{new.__name__}: this package has a detector of that name; choose another")
+        raise TypeError(f"{new.__module__}.{new.__name__}: this package has a detector of that name: rename yours")
     _classes[new.__name__, new.__module__] = new
 
 
 def find_class(name: str, module: str) -> type[Any]:
-    """The class of this name that was defined in this module or, if there is but one of that name, anywhere.
+    """Return the class with this name from this module or, if only one class has this name, from any module.
 
-    Those of installed packages are looked for only if none of that name was defined so far.
+    If no class with this name is known, the entry points of installed packages are loaded first.
 
     Raises
     ------
     LookupError
-        There is none, or several in other modules.
+        No class has this name, or several classes of other modules have it.
     """
     if not _modules(name):
         for point in entry_points(group=ENTRY_POINTS):
@@ -39,8 +39,8 @@ def find_class(name: str, module: str) -> type[Any]:
     modules = _modules(name)
     if module not in modules:
         if len(modules) != 1:
-            known = f"several, of {', '.join(modules)}, are" if modules else "none is"
-            raise LookupError(f"holds a {name} of the module {module}; of that name {known} known: import it first")
+            others = f" (this name is known from {', '.join(modules)})" if modules else ""
+            raise LookupError(f"its class {name} of the module {module} is not known{others}: import {module} first")
         (module,) = modules
     return _classes[name, module]
 

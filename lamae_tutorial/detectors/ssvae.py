@@ -1,7 +1,7 @@
 """Semi-supervised variational autoencoder (Berkhahn et al. 2019), with the scores of the VAE.
 
-A classification layer stands on the topmost encoder layer; its softmax is joined to the sampled latent as the decoder's
-input. The loss is minus the ELBO of every image plus the cross entropy of those that have a label.
+A classification layer follows the last encoder layer. The decoder's input is the sampled latent, concatenated with the
+softmax of the classes. The loss is minus the ELBO of all images plus the cross entropy of the labelled images.
 """
 
 from dataclasses import dataclass
@@ -19,17 +19,18 @@ from lamae_tutorial.detectors.vae import VariationalDetector, VariationalNetwork
 class SSVAE(ClassifyingDetector, VariationalDetector):
     """Semi-supervised variational autoencoder.
 
-    Labels are 0..S-1, or -1 for images without one; any share of them may be missing, as long as each class has an
-    image.
+    Labels are 0..S-1, or -1 for images without a label. Any number of labels may be missing, as long as each class has
+    one labelled image.
 
     Parameters
     ----------
     beta : float
         Weight of the classification loss.
 
-    Other parameters are those of :class:`VariationalDetector`.
+    Other parameters are those of :class:`lamae_tutorial.detectors.vae.VariationalDetector`.
 
-    Scores: "error", "error+" and "probability" as for the VAE, and those of the classifier alone: "energy" and "msp".
+    Scores: "error", "error+" and "probability" as for the VAE; and two scores of the classifier alone, "energy" and
+    "msp" (:func:`lamae_tutorial.detectors.classifying.confidence`).
     """
 
     title: ClassVar[str] = "SSVAE"
@@ -46,6 +47,6 @@ class SSVAE(ClassifyingDetector, VariationalDetector):
         assert isinstance(network, VariationalNetwork) and labels is not None  # fit has checked
         negative_elbo, logits = self.negative_elbo(network, images)
         assert logits is not None
-        # Summed and divided by the batch: a batch without any label has the classification loss 0, not 0 / 0.
+        # The sum divided by the batch size: the loss of a batch without labels is 0, not 0 / 0.
         classification = F.cross_entropy(logits, labels, ignore_index=MISSING, reduction="sum") / len(labels)
         return negative_elbo.mean() + self.beta * classification

@@ -1,4 +1,4 @@
-"""Detectors on disk: a folder with `config.json` and `model.safetensors`. Nothing in it is executed or unpickled."""
+"""Saved detectors: a folder with `config.json` and `model.safetensors`. Loading executes and unpickles nothing."""
 
 import hashlib
 import json
@@ -18,14 +18,14 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
 def write_folder(folder: str | os.PathLike[str], config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Path:
-    """Write both files, whole or not at all.
+    """Write both files, completely or not at all.
 
     Parameters
     ----------
     folder : path
-        New or empty, or one written before, which is replaced.
+        A new or empty folder, or one with a saved detector, which is replaced.
     config : mapping
-        Values for JSON; of a function its name is written, for reading.
+        Values for JSON. Functions are written as their name, for information only.
     tensors : mapping of str to tensor
 
     Returns
@@ -36,7 +36,7 @@ def write_folder(folder: str | os.PathLike[str], config: Mapping[str, Any], tens
     Raises
     ------
     FileExistsError
-        There is something else of that name.
+        The path holds something else.
     """
     target = Path(folder)
     check_target(target)
@@ -54,33 +54,33 @@ def write_folder(folder: str | os.PathLike[str], config: Mapping[str, Any], tens
 
 
 def check_target(target: Path) -> None:
-    """Refuse a place that holds something else than a saved detector."""
+    """Raise a FileExistsError if a path holds anything but a saved detector."""
     if target.exists() and (not target.is_dir() or {entry.name for entry in target.iterdir()} - {CONFIG, WEIGHTS}):
         raise FileExistsError(f"{target} exists and is not a saved detector; name another folder")
 
 
 def read_folder(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The configuration and the tensors written by :func:`write_folder`.
+    """Read the configuration and the tensors that :func:`write_folder` wrote.
 
     Raises
     ------
     FileNotFoundError
-        No such folder.
+        There is no such folder.
     ValueError
-        A file is missing or damaged, the two do not belong together, or the format is newer than this version.
+        A file is missing or damaged, the files do not belong together, or this version is too old for the format.
     """
     source = Path(folder)
     if not source.is_dir():
-        raise FileNotFoundError(f"{source} is not a folder; a saved detector is one, with {CONFIG} and {WEIGHTS}")
+        raise FileNotFoundError(f"{source} is not a folder; expected a folder with {CONFIG} and {WEIGHTS}")
     try:
         config = json.loads((source / CONFIG).read_text())
         if config["format"] > FORMAT:
-            raise ValueError(f"format {config['format']} is newer than this version reads ({FORMAT}); upgrade")
+            raise ValueError(f"it has format {config['format']}; this version reads formats up to {FORMAT}: upgrade it")
         if _digest(source / WEIGHTS) != config["sha256"]:
-            raise ValueError(f"{WEIGHTS} is not the file that {CONFIG} was written with")
+            raise ValueError(f"{WEIGHTS} does not belong to {CONFIG}: its SHA-256 differs")
         return config, load_file(source / WEIGHTS)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise ValueError(f"{source}: not a saved detector, or a damaged one: {error}") from error
+        raise ValueError(f"{source} is not a saved detector, or it is damaged: {error}") from error
 
 
 def _digest(file: Path) -> str:
@@ -88,7 +88,7 @@ def _digest(file: Path) -> str:
 
 
 def _plain(value: object) -> object:
-    """NumPy's values as Python's; anything else, such as a function, as its name."""
+    """Turn NumPy values into Python values, and anything else, such as a function, into its name."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     return getattr(value, "__name__", repr(value))

@@ -1,4 +1,4 @@
-"""Detectors that differ in their seed alone, trained side by side in one pass."""
+"""Training of detectors side by side in one pass, if they differ only in their seed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,28 +9,28 @@ from lamae_tutorial.training.loop import train_together
 
 
 def fit_together(detectors: Sequence[Detector], sets: Sequence[tuple[ImageSet, ImageSet]]) -> None:
-    """Fit detectors side by side, each as its own `fit` would.
+    """Fit detectors side by side. Each gets the result of its own `fit`, up to rounding.
 
-    Worth it on a GPU, where one small network leaves most of the device idle; `speed/seeds_side_by_side.py`
-    measures it. A detector whose loss draws random numbers (VAE, SSVAE) draws others than alone.
+    This is faster on a GPU, because one small network leaves most of the device idle; `speed/seeds_side_by_side.py`
+    measures it. If the loss draws random numbers (VAE, SSVAE), they differ from those of `fit`.
 
     Parameters
     ----------
     detectors : sequence of Detector
-        Of one class, alike in all parameters but `random_state`.
+        Detectors of one class that differ only in `random_state`.
     sets : sequence of (ImageSet, ImageSet)
-        Training and validation images of each, of equal sizes.
+        Training and validation images of each detector, of equal sizes.
 
     Raises
     ------
     ValueError
-        Detectors that differ otherwise, or that cannot be trained so, or unequal numbers of images.
+        The detectors differ in another parameter or cannot be trained side by side, or the numbers of images differ.
     """
     first = detectors[0]
     if not can_fit_together(type(first)):
-        raise ValueError(f"{type(first).__name__} cannot be trained side by side; fit one after the other")
+        raise ValueError(f"{type(first).__name__} cannot be trained side by side: fit one detector after the other")
     if any(_alike(detector) != _alike(first) for detector in detectors):
-        raise ValueError("side by side, detectors may differ in random_state alone")
+        raise ValueError("side by side, detectors may differ only in random_state: fit these one after the other")
     data = [
         detector.prepare(training.images, training.labels, validation)
         for detector, (training, validation) in zip(detectors, sets, strict=True)
@@ -54,7 +54,7 @@ def fit_together(detectors: Sequence[Detector], sets: Sequence[tuple[ImageSet, I
 
 
 def can_fit_together(kind: type[Detector]) -> bool:
-    """Whether :func:`fit_together` takes detectors of this class: it says so, and is trained in the usual way."""
+    """Return whether :func:`fit_together` accepts this class: `can_be_stacked` is True, and training is inherited."""
     return kind.can_be_stacked and kind.train_network is Detector.train_network and kind.fit is Detector.fit
 
 

@@ -1,8 +1,8 @@
 """Variational autoencoder (Kingma and Welling 2014) with the reconstruction probability of An and Cho (2015).
 
-One training, two scores. "error", VAE(e) in the LAMAE paper's Table 1, is the squared error of the image decoded from
-the posterior's mean. "probability", VAE(p), is minus the expected log likelihood of the image under the decoder, which
-gives a mean *and* a variance for each pixel.
+One trained network gives two scores. "error", VAE(e) in the LAMAE paper's Table 1, is the squared error of the image
+decoded from the posterior's mean. "probability", VAE(p), is minus the expected log likelihood of the image under the
+decoder, which returns a mean *and* a variance for each pixel.
 """
 
 import math
@@ -25,15 +25,14 @@ class VariationalDetector(ReconstructionDetector):
     Parameters
     ----------
     num_samples : int
-        L, samples of the latent for the score "probability". They are drawn once, in `fit`, and are the same for every
-        image, so that a score depends on its image alone.
+        L, the number of latent samples for the score "probability". `fit` draws the noise once and uses it for every
+        image, so a score depends on its image alone.
     min_log_variance : float
-        Lower bound of each pixel's log variance. Without one, pixels that are always black have a likelihood
-        without bound, and with a low one the posterior hardly regularises. -1 is a standard deviation of 0.61; how
-        near it comes to the LAMAE paper's VAE(e) stands in DESIGN.md.
+        Lower bound of each pixel's log variance. Without a bound, the likelihood of pixels that are always black is
+        unbounded. If the bound is low, the posterior hardly regularises. -1 is a standard deviation of 0.61.
 
-    Other parameters are those of :class:`ReconstructionDetector` (`reduction` concerns the score "error" alone: a
-    likelihood is a sum) and :class:`Detector`.
+    Other parameters are those of :class:`lamae_tutorial.detectors.reconstruction.ReconstructionDetector` and
+    :class:`lamae_tutorial.Detector`. `reduction` changes only the score "error": a likelihood is always a sum.
     """
 
     score_kinds: ClassVar[tuple[str, ...]] = ("error", "error+", "probability")
@@ -42,7 +41,7 @@ class VariationalDetector(ReconstructionDetector):
     min_log_variance: float = -1.0
 
     def build_variational(self, image_shape: ImageShape, num_classes: int) -> "VariationalNetwork":
-        """The network, with a classifier for `num_classes` > 0."""
+        """Return the network, with a classifier if `num_classes` > 0."""
         channels = self.resolve()[0]
         features = ConvFeatures(image_shape, channels)
         image_channels, height, width = image_shape
@@ -56,9 +55,9 @@ class VariationalDetector(ReconstructionDetector):
         )
 
     def negative_elbo(self, network: "VariationalNetwork", images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Minus the evidence lower bound of each image, (B,), and the logits, (B, S), if there is a classifier.
+        """Return minus the evidence lower bound of each image, (B,), and the logits, (B, S), or None.
 
-        One sample of the latent in training; the posterior's mean in evaluation mode.
+        The latent is one sample in training mode and the posterior's mean in evaluation mode.
         """
         mean, log_variance, logits = network.encode(images)
         noise = torch.randn_like(mean) if network.training else torch.zeros_like(mean)
@@ -78,7 +77,13 @@ class VariationalDetector(ReconstructionDetector):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class VAE(VariationalDetector):
-    """Variational autoencoder; labels are not used. Parameters: :class:`VariationalDetector`."""
+    """Variational autoencoder. Labels are not used.
+
+    Parameters are those of :class:`lamae_tutorial.detectors.vae.VariationalDetector`.
+
+    Scores: "error", the squared reconstruction error; "error+", the error divided by CN; "probability", minus the
+    expected log likelihood, in nats.
+    """
 
     title: ClassVar[str] = "VAE"
     can_be_stacked: ClassVar[bool] = True
@@ -94,7 +99,7 @@ class VAE(VariationalDetector):
 class VariationalNetwork(nn.Module):
     """Encoder to a Gaussian posterior, decoder to a Gaussian for each pixel, and possibly a classifier.
 
-    With a classifier its softmax is joined to the latent as the decoder's input (SSVAE).
+    With a classifier (SSVAE), the decoder's input is the latent concatenated with the softmax of the classes.
     """
 
     def __init__(
@@ -116,13 +121,13 @@ class VariationalNetwork(nn.Module):
         self.min_log_variance = min_log_variance
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Mean and log variance of the posterior, (B, latent_dim), and logits (B, S) or None."""
+        """Return mean and log variance of the posterior, (B, latent_dim) each, and logits (B, S) or None."""
         features = self.features(images)
         mean, log_variance = self.posterior(features).chunk(2, dim=1)
         return mean, log_variance.clamp(-10, 10), None if self.classifier is None else self.classifier(features)
 
     def decode(self, latent: Tensor, logits: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Mean in [0, 1] and log variance of each pixel, (B, C, H, W)."""
+        """Return mean in [0, 1] and log variance of each pixel, (B, C, H, W) each."""
         if logits is not None:
             latent = torch.cat([latent, logits.softmax(1)], dim=1)
         mean, log_variance = self.decoder(latent).chunk(2, dim=1)
@@ -130,13 +135,13 @@ class VariationalNetwork(nn.Module):
         return mean.sigmoid(), lowest + nn.functional.softplus(log_variance - lowest)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Float images (B, C, H, W) to reconstructions from the posterior's mean, and logits or None."""
+        """Map float images (B, C, H, W) to reconstructions from the posterior's mean, and logits or None."""
         mean, _, logits = self.encode(images)
         return self.decode(mean, logits)[0], logits
 
 
-# Not F.gaussian_nll_loss: it looks at the sign of the variances in Python, which neither torch.vmap (training side by
-# side) nor torch.compile(fullgraph=True) can follow. The tests compare the two.
+# Not F.gaussian_nll_loss: it checks the sign of the variances in Python, which neither torch.vmap (training side by
+# side) nor torch.compile(fullgraph=True) can trace. A test compares the two functions.
 def gaussian_nll(images: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """-log N(x; mean, variance) of each image, summed over its pixels: (B,), in nats."""
     each = 0.5 * (math.log(2 * math.pi) + log_variance + (images - mean).square() * (-log_variance).exp())

@@ -1,1 +1,1 @@
-"""Plain modules that know nothing of detectors."""
+"""Networks: plain modules that do not know any detector."""

@@ -1,7 +1,7 @@
-"""Encoders, decoders and classifiers: plain modules that know nothing of detectors.
+"""Encoders, decoders and classifiers for images of any height and width.
 
-The defaults are the networks of the LAMAE paper (Section 4.1): three convolutions with stride 2 as in MemAE,
-each followed by batch normalisation and ReLU except the last layer. They take images of any height and width.
+The defaults are the networks of the LAMAE paper (Section 4.1): three convolutions with stride 2 as in MemAE, each
+followed by batch normalisation and ReLU. The last layer of the decoder has neither.
 """
 
 from collections.abc import Sequence
@@ -12,19 +12,19 @@ from lamae_tutorial.data.images import ImageShape
 
 
 def halved(size: int) -> int:
-    """Output size of a convolution with kernel 3, stride 2 and padding 1."""
+    """Return the output size of a convolution with kernel 3, stride 2 and padding 1."""
     return (size + 1) // 2
 
 
 class Flatten(nn.Module):
-    """Feature maps (B, C, H, W) to vectors (B, H * W * C), without moving what lies in channels-last memory."""
+    """Feature maps (B, C, H, W) to vectors (B, H * W * C). Maps in channels-last memory are not copied."""
 
     def forward(self, maps: Tensor) -> Tensor:
         return maps.permute(0, 2, 3, 1).flatten(1)
 
 
 class Unflatten(nn.Module):
-    """The inverse of :class:`Flatten` for maps of this shape (C, H, W)."""
+    """The inverse of :class:`Flatten`, for maps of the shape (C, H, W)."""
 
     def __init__(self, shape: ImageShape) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Unflatten(nn.Module):
 
 
 class ConvFeatures(nn.Module):
-    """The convolutions of an encoder: images to vectors of the length `size`.
+    """The convolutions of an encoder: images to vectors of length `size`.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class ConvFeatures(nn.Module):
         self.layers = nn.Sequential(*layers, Flatten())
 
     def forward(self, images: Tensor) -> Tensor:
-        """Float images (B, C, H, W) in [0, 1] to features (B, size)."""
+        """Map float images (B, C, H, W) in [0, 1] to features (B, size)."""
         return self.layers(images)
 
 
@@ -73,7 +73,7 @@ class ConvEncoder(nn.Module):
     image_shape, channels
         See :class:`ConvFeatures`.
     latent_dim : int
-        Length C of the latent vector z, which is normalised over the batch but not rectified.
+        Length C of the latent vector z. It is batch-normalised but not rectified.
     """
 
     def __init__(self, image_shape: ImageShape, channels: Sequence[int] = (16, 32, 64), latent_dim: int = 32) -> None:
@@ -84,19 +84,19 @@ class ConvEncoder(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Float images (B, C, H, W) in [0, 1] to latents (B, latent_dim)."""
+        """Map float images (B, C, H, W) in [0, 1] to latents (B, latent_dim)."""
         return self.layers(images)
 
 
 class ConvDecoder(nn.Module):
-    """Latent vectors to images, f_d of the LAMAE paper: the encoder mirrored.
+    """Latent vectors to images, f_d of the LAMAE paper: the mirrored encoder.
 
     Parameters
     ----------
     image_shape, channels, latent_dim
-        Those of :class:`ConvEncoder`; `channels` is given in the encoder's order.
+        The same as for :class:`ConvEncoder`; `channels` keeps the encoder's order.
     sigmoid : bool
-        Bring the output to [0, 1].
+        Map the output to [0, 1].
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class ConvDecoder(nn.Module):
             nn.ReLU(inplace=True),
         ]
         for level in range(len(channels), 0, -1):
-            # The output padding that undoes halved: 1 where the size was even, 0 where it was odd.
+            # The output padding inverts `halved`: 1 if the size was even, 0 if it was odd.
             rows, columns = sizes[level - 1]
             padding = (1 - rows % 2, 1 - columns % 2)
             last = level == 1
@@ -136,19 +136,19 @@ class ConvDecoder(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, latent: Tensor) -> Tensor:
-        """Latents (B, latent_dim) to float images (B, C, H, W)."""
+        """Map latents (B, latent_dim) to float images (B, C, H, W)."""
         return self.layers(latent)
 
 
 def classifier(latent_dim: int, num_classes: int, hidden: Sequence[int] = ()) -> nn.Sequential:
-    """The classification module f_c on the latent: a single layer by default (LAMAE paper, Section 3.1.1).
+    """Return the classifier f_c on the latent, by default a single layer (LAMAE paper, Section 3.1.1).
 
     Parameters
     ----------
     latent_dim, num_classes : int
         Lengths of the latent vector and of the logits.
     hidden : sequence of int
-        Widths of hidden layers, each with batch normalisation and ReLU.
+        Widths of the hidden layers. Each has batch normalisation and ReLU.
 
     Returns
     -------

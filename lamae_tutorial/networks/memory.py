@@ -1,8 +1,8 @@
-"""The memory between encoder and decoder: prototypes of the in-distribution data that are read by attention.
+"""The memory between encoder and decoder: prototypes of the in-distribution data, read by attention.
 
-MemoryBank is that of MemAE (Gong et al. 2019, Sections 3.3 and 3.4): one memory for all classes, made sparse.
-LabelAssistedMemory is the module LA-M of the LAMAE paper (Zhang et al. 2021, Section 3.1.2, Eqn 1), together with
-the form found in the authors' notebook, which differs in three points (see `variant`).
+MemoryBank is the memory of MemAE (Gong et al. 2019, Sections 3.3 and 3.4): one sparse memory for all classes.
+LabelAssistedMemory is the module LA-M of the LAMAE paper (Zhang et al. 2021, Section 3.1.2, Eqn 1). The authors'
+notebook differs from the paper in three points; see `variant`.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ Variant = Literal["paper", "notebook"]
 
 
 class MemoryBank(nn.Module):
-    """Memory slots that are read by cosine, softmax, hard shrinkage and L1 renormalisation.
+    """Memory slots, read by cosine similarity, softmax, hard shrinkage and L1 normalisation.
 
     Parameters
     ----------
@@ -25,10 +25,10 @@ class MemoryBank(nn.Module):
     latent_dim : int
         C, the length of a slot.
     shrink_threshold : float or str
-        Weights up to this one become 0: a number in [0, 1), or a multiple of 1/N as text, "1/N" or "2.5/N". Cosine
-        weights lie near 1/N, so that "3/N", the upper end of the range MemAE's paper gives, empties most rows.
+        Weights up to this value become 0. A number in [0, 1), or a multiple of 1/N as text: "1/N" or "2.5/N". Cosine
+        weights lie near 1/N. "3/N", the upper end of the range in MemAE's paper, therefore sets most rows to 0.
     temperature : float
-        The similarity is divided by it before the softmax; 1 in the paper. Lower is sparser.
+        The similarity is divided by this number before the softmax. It is 1 in the paper; a lower one is sparser.
 
     Attributes
     ----------
@@ -59,14 +59,14 @@ class MemoryBank(nn.Module):
         Returns
         -------
         read : float tensor (B, latent_dim)
-            z-hat, the weighted sum of the slots; 0 for a row in which no weight exceeds the threshold.
+            z-hat, the weighted sum of the slots; a row is 0 if none of its weights exceeds the threshold.
         weights : float tensor (B, num_slots)
-            w, >= 0; each row sums to 1, or to 0 if no weight exceeds the threshold.
+            w, >= 0; each row sums to 1, or to 0 if none of its weights exceeds the threshold.
         """
         similarity = F.normalize(latent, dim=-1) @ F.normalize(self.slots, dim=-1).T  # d(z, m_i) (B, N)
         weights = (similarity / self.temperature).softmax(-1)
         above = weights - self.threshold
-        # Hard shrinkage in the continuous form of MemAE's Eqn (7); the tiny number keeps 0 / 0 from being a NaN.
+        # Hard shrinkage in the continuous form of MemAE's Eqn (7). The small constant avoids 0 / 0.
         weights = above.relu() * weights / (above.abs() + 1e-12)
         weights = F.normalize(weights, p=1, dim=-1)
         return weights @ self.slots, weights
@@ -79,31 +79,31 @@ def _threshold(shrink_threshold: float | str, num_slots: int) -> float:
     except ValueError:
         threshold = -1.0
     if not 0 <= threshold < 1:
-        raise ValueError(f'shrink_threshold must be a number in [0, 1), or a multiple like "2/N"; got {text!r}')
+        raise ValueError(f'shrink_threshold must be a number in [0, 1) or a multiple such as "2/N"; got {text!r}')
     return threshold
 
 
 class LabelAssistedMemory(nn.Module):
-    """One chunk of memory slots per class; only the predicted class is read.
+    """One block of memory slots per class. Only the block of the predicted class is read.
 
     Parameters
     ----------
     num_classes : int
         S, the number of in-distribution classes.
     slots_per_class : int or sequence of int
-        N^s, one number for all classes or one per class.
+        N^s, one number for all classes or one number per class.
     latent_dim : int
         C, the length of a slot.
     variant : {"paper", "notebook"}
-        "paper": cosine similarity, other classes weigh exactly 0 (Eqn 1), slots drawn from N(0, 1).
-        "notebook": as the authors' code has it: the product is divided by L1 norms, the similarity of the other classes
-        is multiplied by 0 *before* the softmax, so that each of their slots keeps the weight exp(0), and the slots
-        are drawn from U(-5, 5).
+        "paper": cosine similarity; slots of other classes have weight 0 (Eqn 1); slots drawn from N(0, 1).
+        "notebook", as in the authors' code: the product is divided by L1 norms; the similarity of the other classes is
+        multiplied by 0 *before* the softmax, so each of their slots keeps the weight exp(0) before normalisation; slots
+        drawn from U(-5, 5).
 
     Attributes
     ----------
     slots : torch.nn.Parameter, float32 (num_classes, max slots per class, latent_dim)
-        The memory M. Where classes have different numbers of slots, the surplus ones are never read.
+        The memory M. If classes have different numbers of slots, the surplus slots are never read.
     """
 
     def __init__(
@@ -117,7 +117,8 @@ class LabelAssistedMemory(nn.Module):
         sizes = [slots_per_class] * num_classes if isinstance(slots_per_class, int) else list(slots_per_class)
         if len(sizes) != num_classes or min(sizes, default=0) < 1:
             raise ValueError(
-                f"slots_per_class must be one number >= 1, or {num_classes} of them, one a class; got {slots_per_class}"
+                f"slots_per_class must be one number >= 1, or {num_classes} of them, one per class; got "
+                f"{slots_per_class}"
             )
         if variant not in ("paper", "notebook"):
             raise ValueError(f'variant must be "paper" or "notebook"; got {variant!r}')
@@ -136,15 +137,15 @@ class LabelAssistedMemory(nn.Module):
         latent : float tensor (B, latent_dim)
             z, the encoder's output.
         class_scores : float tensor (B, num_classes)
-            Probabilities or logits: only their arg max counts. It is hard, so no gradient of the reconstruction
-            reaches the classifier.
+            Probabilities or logits. Only the arg max is used, so the gradient of the reconstruction does not reach the
+            classifier.
 
         Returns
         -------
         read : float tensor (B, latent_dim)
             z-hat, the weighted sum of the slots (Eqn 1).
         weights : float tensor (B, num_classes, max slots per class)
-            w, attention weights that are >= 0 and sum to 1 for each image.
+            w, the attention weights: >= 0, with sum 1 for each image.
         """
         num_classes, num_slots, latent_dim = self.slots.shape
         norm = 1 if self.variant == "notebook" else 2
@@ -158,7 +159,7 @@ class LabelAssistedMemory(nn.Module):
             readable = self.exists
         else:
             readable = self.exists & predicted
-        # -inf before the softmax makes a weight exactly 0.
+        # -inf before the softmax gives exactly the weight 0.
         similarity = similarity.masked_fill(~readable, -torch.inf)
         weights = similarity.flatten(1).softmax(-1)  # (B, S * N)
         read = weights @ self.slots.view(-1, latent_dim)

@@ -1,4 +1,4 @@
-"""ResNets for images of about 32 x 32, without weights, and a decoder that mirrors ResNet-18."""
+"""Untrained ResNets for images of about 32 x 32 pixels, and a decoder that mirrors ResNet-18."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -12,10 +12,9 @@ if TYPE_CHECKING:
 
 
 def resnet_features(image_channels: int, depth: Literal[18, 34]) -> tuple["ResNet", int]:
-    """ResNet-18 or ResNet-34 without its classification layer, for images of about 32 x 32.
+    """Return an untrained ResNet-18 or ResNet-34 without its classification layer, for images of about 32 x 32 pixels.
 
-    The first convolution has kernel 3 and stride 1, and there is no max pooling, as is usual for CIFAR-10. No weights
-    are loaded.
+    The first convolution has kernel 3 and stride 1, and there is no max pooling, as is usual for CIFAR-10.
 
     Returns
     -------
@@ -35,7 +34,7 @@ def resnet_features(image_channels: int, depth: Literal[18, 34]) -> tuple["ResNe
 
 
 class ResNetDecoder(nn.Module):
-    """Latent vectors to images: ResNet-18 mirrored, with its blocks in the opposite order and upsampling for strides.
+    """Latent vectors to images: a mirrored ResNet-18, with reversed blocks and upsampling in place of strides.
 
     Parameters
     ----------
@@ -66,5 +65,5 @@ class ResNetDecoder(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv2d(64, image_channels, 3, padding=1), nn.Sigmoid())
 
     def forward(self, latent: Tensor) -> Tensor:
-        """Latents (B, latent_dim) to float images (B, C, H, W) in [0, 1]."""
+        """Map latents (B, latent_dim) to float images (B, C, H, W) in [0, 1]."""
         return self.layers(latent)

@@ -1,1 +1,1 @@
-"""Detectors on one's own images."""
+"""Detectors on your own images."""

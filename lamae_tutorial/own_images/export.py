@@ -1,4 +1,4 @@
-"""A fitted detector as an ONNX model: image in, score out, without PyTorch or this package where it runs."""
+"""Export of a fitted detector as an ONNX model, which runs without PyTorch and this package."""
 
 import os
 from pathlib import Path
@@ -10,22 +10,22 @@ from torch import Tensor, nn
 from lamae_tutorial.detectors.base import Detector
 from lamae_tutorial.detectors.reconstruction import CORRECTED
 
-_OPSET = 18  # ScatterElements with a sum, which counts grey levels
+_OPSET = 18  # needed for ScatterElements with a sum, which counts grey levels
 
 
 def export_onnx(detector: Detector, path: str | os.PathLike[str]) -> Path:
     """Write a fitted detector that rebuilds images as an ONNX model.
 
-    Its input "images" is float32 (N, C, H, W) in [0, 1], any N >= 1. Its outputs, each with N entries: one for each of
-    the detector's `score_kinds`, float32, higher = more out-of-distribution; "predicted_class", int64, for detectors
-    with a classifier.
+    The input "images" is float32 (N, C, H, W) in [0, 1], with any N >= 1. Each output has N entries. There is one
+    output for each of the detector's `score_kinds`: float32, higher = more out-of-distribution. Detectors with a
+    classifier also have the output "predicted_class", int64.
 
     Parameters
     ----------
     detector : Detector
-        Fitted, one that rebuilds images.
+        A fitted detector that rebuilds images.
     path : path
-        New file, or one to be replaced; written whole or not at all.
+        The file. An existing file is replaced. It is written completely or not at all.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def export_onnx(detector: Detector, path: str | os.PathLike[str]) -> Path:
     ------
     sklearn.exceptions.NotFittedError
     ValueError
-        A detector of another kind, or the packages of the extra "export" are missing.
+        The detector does not rebuild images, or the packages of the extra "export" are missing.
     """
     if not detector.rebuilds:
         raise ValueError(f"only detectors that rebuild images can be exported; got a {type(detector).__name__}")
@@ -43,7 +43,7 @@ def export_onnx(detector: Detector, path: str | os.PathLike[str]) -> Path:
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ValueError("the export needs more packages: pip install 'lamae-tutorial[export]'") from error
+        raise ValueError("onnxscript is not installed; run: pip install 'lamae-tutorial[export]'") from error
     target = Path(path)
     model = _Scorer(detector).eval()
     device = detector.network_device()
@@ -87,7 +87,7 @@ class _Scorer(nn.Module):
 
 
 def entropy(images: Tensor) -> Tensor:
-    """`shannon_entropy` in bits, of float images (N, C, H, W) in [0, 1], in operations that ONNX has: float (N,)."""
+    """Return `shannon_entropy` in bits, (N,), of float images (N, C, H, W) in [0, 1], with operations of ONNX only."""
     levels = (images * 255).round().long().flatten(1)
     counts = torch.zeros(images.shape[0], 256, device=images.device)
     shares = counts.scatter_add(1, levels, torch.ones_like(levels, dtype=counts.dtype)) / levels.shape[1]

@@ -1,17 +1,17 @@
-"""A detector for images of one's own: trained and calibrated with different images, which is what `lamae fit` does."""
+"""What `lamae fit` does: train a detector on your own images and calibrate it with others."""
 
 from lamae_tutorial.data.images import ImageSet, stratified_split
 from lamae_tutorial.detectors.base import Detector
 
-CALIBRATION_SHARE = 0.1  # of all images; a tenth of the others chooses the epoch, see `Detector.fit`
+CALIBRATION_SHARE = 0.1  # of all images; `Detector.fit` uses a tenth of the others to select the epoch
 
 
 def fit_images(
     detector: Detector, images: ImageSet, *, kind: str | None = None, per_class: bool = False, random_state: int = 0
 ) -> None:
-    """Train a detector and calibrate it with 10% of the images, on which it is not trained.
+    """Train a detector and calibrate it with 10% of the images; it is not trained on these.
 
-    Of the other 90%, `fit` holds back a tenth to choose the epoch, so that 81% are trained on.
+    `fit` uses a tenth of the other images to select the best epoch, so the detector is trained on 81% of the images.
 
     Parameters
     ----------
@@ -21,12 +21,12 @@ def fit_images(
     kind, per_class
         See :meth:`lamae_tutorial.Detector.calibrate`.
     random_state : int
-        Seed of the division.
+        Seed of the split.
 
     Raises
     ------
     KeyboardInterrupt
-        Ctrl-C. The detector is fitted and calibrated all the same if an epoch was finished, see
+        Ctrl-C. If an epoch is finished, the detector is still fitted and calibrated, see
         :meth:`lamae_tutorial.Detector.fit`.
     """
     kind = detector.check_kind(kind)

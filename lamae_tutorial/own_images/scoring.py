@@ -1,8 +1,8 @@
-"""Scores of one's own images as a table, in constant memory: what `lamae score` does.
+"""What `lamae score` does: score your own images and write a table, in constant memory.
 
-Files are decoded in worker processes and arrays are read piece by piece. A file that cannot be scored gets a row that
-says why; the others are scored. The table is written to a hidden file beside its place and takes its name when it is
-whole, so that an interrupted run can go on.
+Worker processes decode the files, and arrays are read piece by piece. If a file cannot be scored, its row says why, and
+the other files are still scored. The table is first written to a hidden file in the same folder and renamed when it is
+complete, so an interrupted run can be resumed.
 """
 
 import csv
@@ -45,16 +45,16 @@ TABLE_SUFFIXES = (".csv", ".parquet")
 
 @dataclass
 class Summary:
-    """What a run of :func:`score_images` did.
+    """The result of :func:`score_images`.
 
     Attributes
     ----------
     images, outliers, problems : int
-        Rows; rows with the verdict "ood"; rows without a score.
+        Numbers of all rows, of rows with the verdict "ood", and of rows without a score.
     suspects : list of (float, str, uint8 tensor (C, H, W))
-        The images of this run with the highest scores, highest first: score, path and pixels.
+        Score, path and pixels of the images of this run with the highest scores, highest first.
     scores : list of float
-        At most 100,000 of all scores, evenly from the whole table.
+        At most 100,000 scores, taken evenly from the whole table.
     """
 
     images: int = 0
@@ -76,30 +76,29 @@ def score_images(
     resume: bool = False,
     suspects: int = 24,
 ) -> Summary:
-    """Score a folder, a glob, an image, an `.npy` or an `.npz` file, and write a row for each image.
+    """Score a folder, a glob pattern, an image, an `.npy` or an `.npz` file, and write one row per image.
 
     Parameters
     ----------
     detector : Detector
         Fitted and calibrated.
     source : str
-        A folder (searched with all its folders), a pattern such as ``"*.png"``, a file; arrays are (N, H, W) or
+        A folder (with its subfolders), a pattern such as ``"*.png"``, or a file. Arrays are (N, H, W) or
         (N, H, W, 1 or 3), uint8 or float in [0, 1].
     out : Path
-        New file, `.csv` or `.parquet` (which needs pyarrow). Columns: `COLUMNS`; "verdict" is "id", or "ood" where the
-        p-value is at most alpha; "problem" says why an image has no score.
+        A new file, `.csv` or `.parquet` (which needs pyarrow). Its columns are `COLUMNS`. "verdict" is "ood" if the
+        p-value is at most alpha, else "id". "problem" says why an image has no score.
     alpha : float
         Share of in-distribution images that may be called OoD, in (0, 1).
     batch_size : int
     workers : int
-        Processes that decode image files; 0 decodes in this one.
+        Number of processes that decode image files; 0 decodes in this process.
     resize : bool
-        Bring images of another size to the detector's, by :func:`lamae_tutorial.data.readers.cover`. Otherwise they are
-        a problem.
+        Resize images of another size with :func:`lamae_tutorial.data.readers.cover`. Otherwise they count as problems.
     resume : bool
-        Go on where an interrupted run with the same detector, source and settings stopped.
+        Continue an interrupted run with the same detector, source and settings.
     suspects : int
-        How many images to keep in :attr:`Summary.suspects`.
+        Number of images to keep in :attr:`Summary.suspects`.
 
     Returns
     -------
@@ -108,18 +107,18 @@ def score_images(
     Raises
     ------
     FileNotFoundError
-        No image is there.
+        There is no image, or the folder of `out` does not exist.
     FileExistsError
-        `out` is there already.
+        `out` exists.
     ValueError
-        Another ending of `out`, an alpha that the calibration cannot reach, an array of another shape or type.
+        `out` has another ending, the calibration has too few images for `alpha`, or an array has another shape or type.
     """
     if out.suffix not in TABLE_SUFFIXES:
-        raise ValueError(f"{out}: the table must end in {' or '.join(TABLE_SUFFIXES)}")
+        raise ValueError(f"{out}: the name of the table must end in {' or '.join(TABLE_SUFFIXES)}")
     if out.exists():
         raise FileExistsError(f"{out} exists; name another file, or delete it")
     if not out.parent.is_dir():
-        raise FileNotFoundError(f"{out.parent} is no folder: make it first")
+        raise FileNotFoundError(f"{out.parent} is not a folder; create it first")
     if out.suffix == ".parquet":
         _import_pyarrow()
     detector.check_alpha(alpha)
@@ -166,7 +165,7 @@ def score_images(
 
 
 def read_rows(table: Path) -> Iterator[dict[str, str]]:
-    """The rows of a `.csv` table one by one."""
+    """Yield the rows of a `.csv` table."""
     with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         yield from csv.DictReader(file)
 
@@ -174,7 +173,7 @@ def read_rows(table: Path) -> Iterator[dict[str, str]]:
 def _rows(
     detector: Detector, names: list[str], problems: list[str], images: Tensor, alpha: float
 ) -> list[list[str | float]]:
-    """A row for each name; `images` are those of the names without a problem, in order."""
+    """Return one row per name. `images` are the images without a problem, in the order of the names."""
     values: Iterator[tuple[Any, ...]] = iter(())
     if len(images):
         nothing = [""] * len(images)
@@ -203,7 +202,7 @@ def _note_suspects(
     rows: list[list[str | float]],
     most: int,
 ) -> None:
-    """Keep the highest scores in a heap, whose smallest entry comes first; equal scores are told apart by name."""
+    """Keep the highest scores in a heap, with the smallest entry first; the name decides between equal scores."""
     scored = [(row[1], name) for row, name, problem in zip(rows, names, problems, strict=True) if not problem]
     for (score, name), image in zip(scored, images, strict=True):
         if len(kept) < most or float(score) > kept[0][0]:
@@ -219,22 +218,22 @@ _Batch = tuple[list[str], list[str], Tensor]
 
 
 def _listed(source: str) -> list[Path]:
-    """The files meant by a path or a pattern, sorted."""
+    """Return the files of a path or a pattern, sorted."""
     path = Path(source)
     if path.is_dir():
         files = sorted(entry for entry in path.rglob("*") if entry.is_file() and not entry.name.startswith("."))
     elif path.exists():
         files = [path]
     else:
-        # Path.glob takes no absolute pattern.
+        # Path.glob refuses absolute patterns.
         files = sorted(Path(name) for name in glob.glob(source, recursive=True) if Path(name).is_file())  # noqa: PTH207
     if not files:
-        raise FileNotFoundError(f"{source}: no file there, and none that fits the pattern")
+        raise FileNotFoundError(f"{source} is not an existing file, and no file matches it as a pattern")
     return files
 
 
 class _Files(Dataset[tuple[NDArray[np.uint8] | None, str]]):
-    """Image files, decoded by a DataLoader's workers."""
+    """Image files, decoded by the workers of a DataLoader."""
 
     def __init__(self, files: list[Path], image_shape: ImageShape, resize: bool) -> None:
         self.files, self.image_shape, self.resize = files, image_shape, resize
@@ -243,18 +242,18 @@ class _Files(Dataset[tuple[NDArray[np.uint8] | None, str]]):
         return len(self.files)
 
     def __getitem__(self, number: int) -> tuple[NDArray[np.uint8] | None, str]:
-        """Pixels (C, H, W) and no problem, or nothing and the problem."""
+        """Return the pixels (C, H, W) and an empty string, or None and the problem."""
         path = self.files[number]
         channels, height, width = self.image_shape
         if path.suffix.lower() not in IMAGE_SUFFIXES:
-            return None, f"not an image: its name does not end in one of {' '.join(sorted(IMAGE_SUFFIXES))}"
+            return None, f"not an image file: the name must end in one of {' '.join(sorted(IMAGE_SUFFIXES))}"
         try:
             image = open_image(path).convert("L" if channels == 1 else "RGB")
         except ValueError as error:
             return None, str(error)
         if image.size != (width, height):
             if not self.resize:
-                return None, f"is {image.size[0]} x {image.size[1]} pixels; the detector takes {width} x {height}"
+                return None, f"is {image.size[0]} x {image.size[1]} pixels; the detector expects {width} x {height}"
             image = cover(image, (height, width))
         return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1), ""
 
@@ -278,8 +277,8 @@ class _Arrays:
         for part in self.parts:
             if part.shape[1:] not in ((height, width, channels), (height, width)[: 2 if channels == 1 else 0]):
                 raise ValueError(
-                    f"{part.name}: images must have the shape (N, {height}, {width}, {channels}), as those the "
-                    f"detector was fitted on; got {part.shape}"
+                    f"{part.name}: images must have the shape (N, {height}, {width}, {channels}), as in training; "
+                    f"got {part.shape}"
                 )
             if part.dtype != np.uint8 and part.dtype.kind != "f":
                 raise ValueError(f"{part.name}: images must be uint8, or float in [0, 1]; got {part.dtype}")
@@ -306,7 +305,7 @@ class _Arrays:
 
 @dataclass(frozen=True)
 class _ArrayPart:
-    """One array of a file; `member` is its name inside an `.npz`."""
+    """One array of a file. `member` is its name inside an `.npz` file, else empty."""
 
     path: Path
     member: str
@@ -318,7 +317,7 @@ class _ArrayPart:
         return f"{self.path}:{self.member.removesuffix('.npy')}" if self.member else str(self.path)
 
     def read(self, start: int, batch_size: int) -> Iterator[NDArray[Any]]:
-        """Batches of the images from `start` on."""
+        """Yield batches of the images, beginning with image `start`."""
         if not self.member:
             array = np.load(self.path, mmap_mode="r", allow_pickle=False)
             for first in range(start, len(array), batch_size):
@@ -334,14 +333,14 @@ class _ArrayPart:
                     wanted = min(batch_size, self.shape[0] - first) * each
                     raw = stream.read(wanted)
                     if len(raw) < wanted:
-                        raise EOFError("it ends too early")
+                        raise EOFError("the file ends too early")
                     yield np.frombuffer(raw, self.dtype).reshape(-1, *self.shape[1:])
         except DAMAGE as error:
-            raise ValueError(f"{self.name}: damaged behind image {first} ({error})") from error
+            raise ValueError(f"{self.name}: damaged after image {first} ({error})") from error
 
 
 def _array_parts(path: Path) -> list[_ArrayPart]:
-    """The arrays of images in a file: of an `.npz` in Keras layout those called x..., else all."""
+    """Return the image arrays of a file. In an `.npz` file with names x... (Keras layout) these are the images."""
     try:
         if path.suffix == ".npy":
             array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -353,19 +352,19 @@ def _array_parts(path: Path) -> list[_ArrayPart]:
                 with archive.open(member) as stream:
                     parts.append(_ArrayPart(path, member, *_read_header(stream)))
     except DAMAGE as error:
-        raise ValueError(f"{path}: not a readable file of arrays ({error})") from error
+        raise ValueError(f"{path}: the arrays cannot be read ({error})") from error
     if not parts:
-        raise ValueError(f"{path}: holds no array")
+        raise ValueError(f"{path}: the file holds no array")
     return parts
 
 
 def _read_header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and type of the array that a stream in NumPy's format begins with."""
+    """Read the shape and type of an array from the start of a stream in NumPy's format."""
     version = np.lib.format.read_magic(stream)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
     shape, fortran, dtype = read(stream)
     if fortran or dtype.hasobject:
-        raise ValueError("its array is in Fortran order or of Python objects; save it with numpy.ascontiguousarray")
+        raise ValueError("the array has Fortran order or holds Python objects; save it with numpy.ascontiguousarray")
     return shape, dtype
 
 
@@ -373,18 +372,18 @@ def _read_header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 
 def _complete_rows(part: Path) -> tuple[int, int]:
-    """Rows of images that were written whole, and the bytes up to there; (0, 0) without a header."""
+    """Return the number of complete image rows and their size in bytes with the header; (0, 0) without a header."""
     rows, size, pending = -1, 0, b""
     with part.open("rb") as file:
         for line in file:
             pending += line
-            if line.endswith(b"\n") and pending.count(b'"') % 2 == 0:  # a name may hold a newline, in quotes
+            if line.endswith(b"\n") and pending.count(b'"') % 2 == 0:  # a quoted name may contain a newline
                 rows, size, pending = rows + 1, size + len(pending), b""
     return (rows, size) if rows >= 0 else (0, 0)
 
 
 def _digest(detector: Detector) -> str:
-    """What tells a fitted detector from another."""
+    """Return a hash that identifies a fitted detector."""
     digest = hashlib.sha256(json.dumps(detector.get_params(), default=str).encode())
     for value in detector.network_.state_dict().values():
         digest.update(value.cpu().contiguous().numpy().tobytes())
@@ -397,12 +396,12 @@ def _import_pyarrow() -> Any:
         import pyarrow.csv
         import pyarrow.parquet
     except ImportError as error:
-        raise ValueError("a .parquet table needs pyarrow: pip install pyarrow, or write a .csv") from error
+        raise ValueError("a .parquet table needs pyarrow; run: pip install pyarrow, or write a .csv table") from error
     return pyarrow
 
 
 def _write_parquet(rows: Path, table: Path) -> None:
-    """Turn a `.csv` table into a `.parquet` one, a block at a time."""
+    """Convert a `.csv` table to `.parquet`, block by block."""
     pyarrow = _import_pyarrow()
     numbers = {"score", "corrected_score", "complexity", "p_value"}
     types = {name: pyarrow.float64() if name in numbers else pyarrow.string() for name in COLUMNS}

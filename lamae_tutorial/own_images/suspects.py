@@ -1,4 +1,4 @@
-"""The page of `lamae score --report`: the most suspicious images, and all scores beside those of the calibration."""
+"""The page of `lamae score --report`: the most suspicious images, and all scores beside the calibration scores."""
 
 import numpy as np
 import pandas as pd
@@ -15,22 +15,23 @@ _COLUMNS = 8
 
 
 def page_of_suspects(detector: Detector, source: str, summary: Summary, alpha: float) -> str:
-    """One HTML page that needs nothing else.
+    """Return one self-contained HTML page.
 
     Parameters
     ----------
     detector : Detector
-        Calibrated.
+        Fitted and calibrated.
     source : str
-        What was scored, for the title.
+        The source of the images, for the title.
     summary : Summary
-        Of :func:`lamae_tutorial.own_images.scoring.score_images`.
+        The result of :func:`lamae_tutorial.own_images.scoring.score_images`.
     alpha : float
         The false-alarm rate of the verdicts.
     """
     counts = Table(
         "Counts",
-        f"Called OoD: p-value at most {alpha:g}. Of in-distribution images, {100 * alpha:g}% are expected to be.",
+        f"An image is called OoD if its p-value is at most {alpha:g}. This is expected of at most {100 * alpha:g}% of "
+        "in-distribution images.",
         pd.DataFrame(
             {
                 "images": [str(summary.images)],
@@ -42,7 +43,7 @@ def page_of_suspects(detector: Detector, source: str, summary: Summary, alpha: f
     )
     most = Table(
         "Most suspicious",
-        f"By the score {detector.calibration_kind_!r}, in the order of the pictures.",
+        f"Ordered by the score {detector.calibration_kind_!r}, as in the pictures.",
         pd.DataFrame(
             [[str(place), path, f"{score:.4g}"] for place, (score, path, _) in enumerate(summary.suspects, 1)],
             columns=["", "path", "score"],
@@ -58,7 +59,7 @@ def page_of_suspects(detector: Detector, source: str, summary: Summary, alpha: f
 
 
 def _pictures(detector: Detector, summary: Summary) -> Figure:
-    """Each image; below it, where the detector rebuilds images, the reconstruction and the difference."""
+    """Draw each image; if the detector rebuilds images, draw the reconstruction and the difference below it."""
     images = torch.stack([pixels for _, _, pixels in summary.suspects])
     kinds = {"image": images.float() / 255}
     if detector.rebuilds:
@@ -73,7 +74,7 @@ def _pictures(detector: Detector, summary: Summary) -> Figure:
 
 
 def _densities(detector: Detector, summary: Summary, alpha: float) -> Figure:
-    """All scores beside those of the calibration, and the threshold: one for each predicted class if it has groups."""
+    """Draw all scores beside the calibration scores, and the threshold (one for each group of the calibration)."""
     figure = Figure(figsize=(9, 3.2), facecolor="white", layout="constrained")
     axes = figure.subplots()
     calibration = detector.calibration_

@@ -1,1 +1,1 @@
-"""What the book's chapters use."""
+"""Helpers of the book's chapters."""

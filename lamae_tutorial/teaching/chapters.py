@@ -1,6 +1,6 @@
-"""Runs the chapters of the book with a profile, by papermill, and keeps the executed copies and their pictures.
+"""Run the chapters of the book with papermill and keep the executed copies and their pictures.
 
-The chapters are not part of the installed package: they lie in the project's folder `book`.
+The chapters are not part of the installed package. They are in the folder `book` of the project.
 """
 
 import base64
@@ -14,17 +14,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ChapterRun:
-    """What has become of a chapter.
+    """The result of running a chapter.
 
     Attributes
     ----------
     name : str
         E.g. "03_lamae".
     notebook : Path
-        The executed copy; up to the cell that failed, if one did.
+        The executed copy. If a cell failed, it ends there.
     pictures : list of Path
     error : str
-        Of the cell that failed; empty if none did.
+        The error of the failed cell; empty if no cell failed.
     """
 
     name: str
@@ -34,30 +34,29 @@ class ChapterRun:
 
 
 def book_folder(folder: Path | None = None) -> Path:
-    """The folder with the chapters: the one given, else `book` here or beside the package.
+    """Return the folder with the chapters: `folder` if given, else `book` in the current folder or beside the package.
 
     Raises
     ------
     FileNotFoundError
-        There is none.
+        There are no chapters.
     ValueError
-        What runs them is not installed.
+        papermill is not installed.
     """
     if find_spec("papermill") is None:
-        raise ValueError("running chapters needs papermill: pip install 'lamae-tutorial[book]'")
+        raise ValueError("running chapters needs papermill; run: pip install 'lamae-tutorial[book]'")
     candidates = [Path("book"), Path(__file__).parent.parent.parent / "book"] if folder is None else [folder]
     for candidate in candidates:
         if any((candidate / "notebooks").glob("*.ipynb")):
             return candidate.resolve()
     raise FileNotFoundError(
-        f"no chapters in {' or '.join(map(str, candidates))}: the installed package does not carry them. "
-        "Get the project (git clone, or its source archive) and start this in its folder, or name its folder `book` "
-        "by --book."
+        f"no chapters in {' or '.join(map(str, candidates))}: the installed package does not contain them. Get the "
+        "project with git clone and run this command in its folder, or pass its folder `book` with --book"
     )
 
 
 def find_chapters(folder: Path, chapter: str | None = None) -> list[Path]:
-    """The notebooks of a book, or the one chapter that is named: "3", "03", "lamae" or "03_lamae".
+    """Return all notebooks of a book, or the one chapter with this name: "3", "03", "lamae" or "03_lamae".
 
     Raises
     ------
@@ -81,22 +80,22 @@ def find_chapters(folder: Path, chapter: str | None = None) -> list[Path]:
 def run_chapters(
     notebooks: Sequence[Path], out: Path, parameters: Mapping[str, Any], *, progress: bool = True
 ) -> list[ChapterRun]:
-    """Execute copies of chapters with other parameters. One that fails does not stop the others.
+    """Execute copies of chapters with other parameters. If one fails, the others still run.
 
     Parameters
     ----------
     notebooks : sequence of Path
     out : Path
-        Gets `NAME.ipynb` and the pictures `NAME/*.png`, in place of those of an earlier run.
+        Folder for `NAME.ipynb` and the pictures `NAME/*.png`. They replace those of an earlier run.
     parameters : mapping
-        Must be parameters of each of the notebooks.
+        Each notebook must have all of these parameters.
     progress : bool
-        Show it on stderr.
+        Show the progress on stderr.
 
     Raises
     ------
     ValueError
-        A notebook does not have one of the parameters (before any runs).
+        A notebook lacks one of the parameters. No notebook has run then.
     """
     import papermill
 
@@ -122,7 +121,7 @@ def run_chapters(
 
 
 def read_profile(folder: Path, profile: str) -> dict[str, Any]:
-    """The parameters in `profiles/PROFILE.yaml` of a book.
+    """Read the parameters in `profiles/PROFILE.yaml` of a book.
 
     Raises
     ------
@@ -136,14 +135,14 @@ def read_profile(folder: Path, profile: str) -> dict[str, Any]:
 
 
 def parse_parameters(pairs: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """Names and values as the command line has them; values are read as YAML: 4 is a number, yes a truth value."""
+    """Convert names and values of the command line. Values are read as YAML: 4 is a number, yes is True."""
     import yaml
 
     return {name: yaml.safe_load(value) for name, value in pairs}
 
 
 def save_pictures(notebook: Path, folder: Path) -> list[Path]:
-    """Write the pictures among a notebook's outputs, under the names that its figures have; returns the files."""
+    """Write the pictures in a notebook's outputs, under the names of its figures, and return the files."""
     import nbformat
 
     for old in folder.glob("*.png"):

@@ -1,4 +1,4 @@
-"""What the chapters need beyond the package: numbers of the run for their prose, quizzes, patches of photographs."""
+"""Helpers of the chapters: measured numbers in their text, quizzes, and patches of photographs."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from torch import Tensor
 from lamae_tutorial.data.images import bring_to_shape
 from lamae_tutorial.teaching.quizzes import QUIZZES
 
-# Dark enough for white text, and told apart by those who do not see red and green.
+# Dark enough for white text, and different also for readers who cannot tell red from green.
 _QUIZ_COLOURS = {
     "--jq-multiple-choice-bg": "#004a76",
     "--jq-many-choice-bg": "#004a76",
@@ -24,9 +24,9 @@ _QUIZ_COLOURS = {
 
 
 def glue(name: str, value: float | str) -> None:
-    """Store a number under a name, so that the chapter's text can show it with ``{glue:text}``.
+    """Store a number under a name. The chapter's text shows it with ``{glue:text}``.
 
-    Where MyST-NB is not installed (on Colab) the text is not rendered and nothing needs to be stored.
+    Without MyST-NB (on Colab) nothing is stored, because the text is not rendered.
 
     Parameters
     ----------
@@ -41,9 +41,9 @@ def glue(name: str, value: float | str) -> None:
 
 
 def quiz(chapter: str) -> None:
-    """Display a chapter's questions, to be answered by a click, with feedback.
+    """Display a chapter's multiple-choice questions with feedback.
 
-    Without `jupyterquiz` (on Colab) the feedback is folded under each answer.
+    Without `jupyterquiz` (on Colab), each answer unfolds to show its feedback.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def quiz(chapter: str) -> None:
     with capture_output() as captured:
         display_quiz(questions, shuffle_answers=False, max_width=720, colors=_QUIZ_COLOURS)
     for output in captured.outputs:
-        # On a page MathJax may still be loading: then it has no version, of which the first letter is asked for.
+        # While MathJax is loading, its version is undefined, and jupyterquiz's `version[0]` would raise an error.
         safe = {kind: text.replace("version[0]", "String(version)[0]") for kind, text in output.data.items()}
         display(safe, raw=True)
 
@@ -77,19 +77,19 @@ def _folded(questions: Sequence[Mapping[str, Any]]) -> str:
 
 
 def photo_patches(size: int, random_state: int = 0) -> Tensor:
-    """Square grey patches of the two photographs that come with scikit-learn, in random order.
+    """Return square grey patches of the two photographs in scikit-learn, in random order.
 
     Parameters
     ----------
     size : int
-        Height and width. Patches of up to 8 pixels lie side by side; larger ones overlap, so that there are as many.
+        Height and width. Patches of up to 8 pixels lie side by side. Larger patches overlap and start every 8 pixels.
     random_state : int
         Seed of the order.
 
     Returns
     -------
     uint8 tensor (N, 1, size, size)
-        Some 8,000 patches.
+        About 8,000 patches.
     """
     from sklearn.datasets import load_sample_images
 

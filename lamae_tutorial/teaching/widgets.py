@@ -1,9 +1,9 @@
-"""Explorers: a slider over small pictures that were drawn beforehand, so that they work without a kernel.
+"""Explorers: a slider over small pictures, drawn in advance. They therefore work without a kernel.
 
-Each `..._frames` function draws a dozen or two of pictures with the numbers they show (:class:`Frame`). :func:`show`
-puts them under a slider. In a notebook that is an ipywidgets `Stack`, linked to the slider in the browser. A static
-page gets the same pictures as HTML with a range input, because the widgets' own JavaScript would be 3.5 MB from another
-host; the book's builder asks for it by the environment variable LAMAE_STATIC_PAGE.
+Each `..._frames` function draws ten to twenty pictures (:class:`Frame`) and keeps the numbers that they show.
+:func:`show` puts the pictures under a slider. In a notebook this is an ipywidgets `Stack`, linked to the slider in the
+browser. A static page gets the same pictures as HTML with a range input, because the JavaScript of the widgets would be
+3.5 MB from another host. The book's builder selects this form with the environment variable LAMAE_STATIC_PAGE.
 """
 
 import base64
@@ -32,7 +32,7 @@ from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
 from lamae_tutorial.plots import ID_COLOUR, OOD_COLOUR, image_grid, score_densities, show_image
 
 STATIC_PAGE = "LAMAE_STATIC_PAGE"
-_COLOURS = 64  # in the palette of a frame: keeps it small and its text sharp
+_COLOURS = 64  # size of a frame's palette: the file is small and the text stays sharp
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Frame:
         Shown beside the slider.
     png : bytes
     alt : str
-        The picture in a sentence, with its numbers.
+        A sentence that describes the picture, with its numbers.
     numbers : dict of str to float
-        What the picture shows, unrounded.
+        The numbers in the picture, unrounded.
     """
 
     label: str
@@ -66,7 +66,7 @@ def show(frames: Sequence[Frame], description: str, start: int = 0) -> None:
     description : str
         What the slider changes.
     start : int
-        Index of the frame that is seen first.
+        Index of the first visible frame.
     """
     if os.environ.get(STATIC_PAGE):
         display(HTML(page(frames, description, start)))
@@ -75,7 +75,7 @@ def show(frames: Sequence[Frame], description: str, start: int = 0) -> None:
 
 
 def slider(frames: Sequence[Frame], description: str, start: int = 0) -> ipywidgets.Widget:
-    """Live widgets: a slider over the labels and the pictures. Parameters: see :func:`show`."""
+    """Return live widgets: a slider over the labels, and the pictures. Parameters: see :func:`show`."""
     _check(frames, start)
     labels = [(frame.label, index) for index, frame in enumerate(frames)]
     style = {"description_width": "initial"}
@@ -83,7 +83,7 @@ def slider(frames: Sequence[Frame], description: str, start: int = 0) -> ipywidg
     control = ipywidgets.SelectionSlider(
         options=labels, index=start, description=description, style=style, layout=layout
     )
-    if not hasattr(ipywidgets, "Stack"):  # ipywidgets 7.7: one picture, whose content a kernel changes
+    if not hasattr(ipywidgets, "Stack"):  # ipywidgets 7.7: the kernel changes the content of one picture
         picture = ipywidgets.Image(value=frames[start].png, format="png")
         control.observe(lambda change: setattr(picture, "value", frames[change["new"]].png), "value")
         return ipywidgets.VBox([control, picture])
@@ -91,7 +91,7 @@ def slider(frames: Sequence[Frame], description: str, start: int = 0) -> ipywidg
         ipywidgets.Image(value=frame.png, format="png", layout=ipywidgets.Layout(max_width="100%")) for frame in frames
     ]
     stack = ipywidgets.Stack(images, selected_index=start)
-    # `index`, not `value`: in the browser's model of a SelectionSlider the index alone exists.
+    # `index`, not `value`: in the browser a SelectionSlider only has an index.
     link = ipywidgets.jslink((control, "index"), (stack, "selected_index"))
     box = ipywidgets.VBox([control, stack])
     box.link = link
@@ -99,7 +99,7 @@ def slider(frames: Sequence[Frame], description: str, start: int = 0) -> ipywidg
 
 
 def page(frames: Sequence[Frame], description: str, start: int = 0) -> str:
-    """The same as HTML for a page without a kernel. Parameters: see :func:`show`."""
+    """Return the slider and the pictures as HTML for a page without a kernel. Parameters: see :func:`show`."""
     _check(frames, start)
     change = (
         "const box = this.closest('.lamae-explorer'); const pictures = box.querySelectorAll('img');"
@@ -124,7 +124,7 @@ def page(frames: Sequence[Frame], description: str, start: int = 0) -> str:
 def threshold_frames(
     id_scores: NDArray[np.float64], ood_scores: NDArray[np.float64], ood_name: str = "OoD", count: int = 15
 ) -> list[Frame]:
-    """Frames of a threshold that walks over the scores: densities, confusion matrix and the point of the ROC curve.
+    """Draw frames for rising thresholds: densities, confusion matrix and the point on the ROC curve.
 
     Parameters
     ----------
@@ -132,12 +132,12 @@ def threshold_frames(
         Higher = more out-of-distribution.
     ood_name : str
     count : int
-        Thresholds, evenly spaced; one more is the threshold that accepts 95% of the ID images.
+        Number of evenly spaced thresholds. The threshold that accepts 95% of the ID images is added.
 
     Returns
     -------
     list of Frame
-        In rising order. `numbers`: "threshold" and "id_accepted", "id_rejected", "ood_accepted", "ood_rejected".
+        In rising order. `numbers`: "threshold", "id_accepted", "id_rejected", "ood_accepted", "ood_rejected".
     """
     both = np.concatenate([id_scores, ood_scores])
     # The lowest score that accepts at least 95% of the ID images, as in `fpr_at_tpr`.
@@ -176,7 +176,7 @@ def threshold_frames(
 
 
 def attention_frames(detector: MemAE, images: Tensor, names: Sequence[str], most: int = 6) -> list[Frame]:
-    """Frames of images read through a memory: weights of all slots, and the slots that weigh most, decoded.
+    """Draw one frame per image: the weights of all memory slots, and the slots with the largest weights, decoded.
 
     Parameters
     ----------
@@ -184,14 +184,14 @@ def attention_frames(detector: MemAE, images: Tensor, names: Sequence[str], most
         Fitted.
     images : uint8 tensor (N, C, H, W)
     names : sequence of str
-        One an image.
+        One name per image.
     most : int
-        Slots that are decoded.
+        Number of slots to decode.
 
     Returns
     -------
     list of Frame
-        One an image. `numbers`: "error", "slots" (those with a weight above 0) and "largest" (weight).
+        One per image. `numbers`: "error", "slots" (number of slots with a weight above 0) and "largest" (weight).
     """
     network = detector.network_
     assert isinstance(network, MemAENetwork)
@@ -227,7 +227,7 @@ def attention_frames(detector: MemAE, images: Tensor, names: Sequence[str], most
 def complexity_frames(
     detector: ReconstructionDetector, image: Tensor, threshold: float, steps: int = 7, random_state: int = 0
 ) -> list[Frame]:
-    """Frames of one image between strong blur and strong noise: entropy, CN, error and corrected error.
+    """Draw frames of one image, from strong blur to strong noise: entropy, CN, error and corrected error.
 
     Parameters
     ----------
@@ -235,16 +235,16 @@ def complexity_frames(
         Fitted.
     image : uint8 tensor (C, H, W)
     threshold : float
-        Of the corrected error, for the eye: what lies above would be rejected.
+        Threshold of the corrected error, drawn as a line. An image above it would be rejected.
     steps : int
-        To either side; the image itself stands in the middle.
+        Number of frames on either side of the original image.
     random_state : int
         Seed of the noise.
 
     Returns
     -------
     list of Frame
-        `2 * steps + 1`. `numbers`: "entropy", "cn", "error", "corrected".
+        `2 * steps + 1` frames. `numbers`: "entropy", "cn", "error", "corrected".
     """
     names, images = _blurred_and_noisy(image, steps, random_state)
     entropy, cn = shannon_entropy(images).numpy(), complexity_normalizer(images).numpy()
@@ -285,7 +285,7 @@ def alpha_frames(
     ood_name: str = "OoD",
     alphas: Sequence[float] = (0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5),
 ) -> list[Frame]:
-    """Frames of a false-alarm rate that is chosen: histograms of p-values, and who is called OoD.
+    """Draw one frame per false-alarm rate: histograms of p-values, and how many images are called OoD.
 
     Parameters
     ----------
@@ -298,7 +298,7 @@ def alpha_frames(
     Returns
     -------
     list of Frame
-        One an alpha. `numbers`: "alpha" and "id_accepted", "id_rejected", "ood_accepted", "ood_rejected".
+        One per alpha. `numbers`: "alpha", "id_accepted", "id_rejected", "ood_accepted", "ood_rejected".
     """
     bins = np.linspace(0, 1, 21)
     frames = []
@@ -341,24 +341,24 @@ def alpha_frames(
 
 
 def held_out_frames(records: Sequence[Path], detector: str) -> list[Frame]:
-    """Frames of a class that is held out, one after the other: examples rebuilt, and the densities of the scores.
+    """Draw one frame per held-out class: rebuilt examples, and the densities of the scores.
 
     Parameters
     ----------
     records : sequence of Path
-        Records of `lamae benchmark` with the files of their scores beside them, one for each held-out class.
+        Records of `lamae benchmark`, one for each held-out class. The files with the scores must be beside them.
     detector : str
-        The title of one that rebuilds images: "LAMAE".
+        Title of a detector that rebuilds images: "LAMAE".
 
     Returns
     -------
     list of Frame
-        In the order of `records`. `numbers`: the AUROC of "error" and of "error+", the complexity-normalised one.
+        In the order of `records`. `numbers`: the AUROC of "error" and of the complexity-normalised "error+".
 
     Raises
     ------
     ValueError
-        A record is not that of such a detector with a class held out, or has no scores beside it.
+        A record is of another detector or has no held-out class, or its scores are missing.
     """
     frames = []
     for path in records:
@@ -366,7 +366,7 @@ def held_out_frames(records: Sequence[Path], detector: str) -> list[Frame]:
         arrays = saved_arrays(path)
         result = of_score.get("error+")
         if arrays is None or result is None or not result.held_out:
-            raise ValueError(f"{path} holds no scores and reconstructions of {detector} for a class that was held out")
+            raise ValueError(f"{path} has no scores and reconstructions of {detector} for a held-out class")
         ood = result.ood
         figure = Figure(figsize=(7.6, 2.9), facecolor="white")
         left, right = figure.subfigures(1, 2, width_ratios=[1.35, 1])
@@ -393,12 +393,12 @@ def held_out_frames(records: Sequence[Path], detector: str) -> list[Frame]:
 
 
 def _blurred_and_noisy(image: Tensor, steps: int, random_state: int) -> tuple[list[str], Tensor]:
-    """Names and images uint8 (2 * steps + 1, C, H, W) from strong blur over the image itself to uniform noise."""
-    from torchvision.transforms.v2.functional import gaussian_blur  # here: slow to import
+    """Return names and images, uint8 (2 * steps + 1, C, H, W): strong blur first, then the original, noise last."""
+    from torchvision.transforms.v2.functional import gaussian_blur  # imported here because it is slow to import
 
     original = image.float()
     height, width = image.shape[1:]
-    kernel = [2 * width - 1, 2 * height - 1]  # the widest that can be reflected at the border
+    kernel = [2 * width - 1, 2 * height - 1]  # the largest for which torchvision can reflect the border
     names, images = [], []
     for step in range(steps, 0, -1):
         sigma = width * step / (4 * steps)
@@ -418,7 +418,7 @@ def _confusion_matrix(axes: Axes, numbers: Mapping[str, float]) -> None:
         for column, answer in enumerate(("accepted", "rejected")):
             right = (truth == "id") == (answer == "accepted")
             axes.add_patch(
-                # A right answer is filled, so that colour is not all that tells.
+                # Right answers are filled, so the figure does not rely on colour alone.
                 _square(column, row, (ID_COLOUR if truth == "id" else OOD_COLOUR, 0.25) if right else "white")
             )
             axes.text(column + 0.5, row + 0.5, f"{numbers[f'{truth}_{answer}']:.0f}", ha="center", va="center")
@@ -444,4 +444,6 @@ def _frame(figure: Figure, label: str, alt: str, numbers: dict[str, float]) -> F
 
 def _check(frames: Sequence[Frame], start: int) -> None:
     if len(frames) < 2 or not 0 <= start < len(frames):
-        raise ValueError(f"a slider needs at least two frames and a start among them; got {len(frames)} and {start}")
+        raise ValueError(
+            f"a slider needs at least two frames and a start in their range; got {len(frames)} frames, start {start}"
+        )

@@ -1,1 +1,1 @@
-"""The loop."""
+"""Training of networks: the loop, and several networks side by side."""

@@ -1,8 +1,8 @@
-"""The training loop: batches, device, early stopping on in-distribution validation, best weights kept.
+"""The training loop: batches, device, early stopping on in-distribution validation images, best weights kept.
 
-It knows no detector: it gets a network and functions that give its loss. Images stay in memory as one tensor (on the
-GPU where there is one) and are turned to float a batch at a time, which is what makes it faster than a DataLoader that
-opens one image after the other (`speed/training_throughput.py`).
+The loop does not know any detector: it gets a network and functions that compute its loss. Images stay in memory as one
+tensor (on the GPU if there is one), and each batch is converted to float. This is faster than a DataLoader that opens
+one image after the other (`speed/training_throughput.py`).
 """
 
 import time
@@ -26,34 +26,36 @@ _EVALUATION_BATCH = 1024
 
 
 class Stopped(KeyboardInterrupt):
-    """Training was stopped by Ctrl-C after its first epoch; the networks have the weights of their best epochs."""
+    """Ctrl-C stopped training after its first epoch; the networks have the weights of their best epochs."""
 
     def __init__(self, description: str, histories: list[History], best_epochs: list[int]) -> None:
         best = ", ".join(map(str, best_epochs))
-        super().__init__(f"{description} was stopped in epoch {len(histories[0]) + 1}; it has the weights of {best}")
+        super().__init__(
+            f"{description} was stopped in epoch {len(histories[0]) + 1}; it has the weights of epoch {best}"
+        )
         self.histories = histories
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class TrainingSettings:
-    """How a network is trained; a detector takes these parameters.
+    """How a network is trained. Detectors have these parameters.
 
     Parameters
     ----------
     epochs : int
-        Passes over the training images, at most.
+        Maximum number of passes over the training images.
     batch_size : int
-        Images a step.
+        Images per step.
     learning_rate : float
-        Of Adam.
+        Adam's learning rate.
     patience : int
-        Training stops after so many epochs without a lower loss on the validation images.
+        Training stops after this many epochs without a lower loss on the validation images.
     precision : {"float32", "tf32", "bf16"}
-        Of the arithmetic in training, see :func:`arithmetic`. Scores are computed as PyTorch is set.
+        Arithmetic in training, see :func:`lamae_tutorial.training.loop.arithmetic`. Scores use PyTorch's settings.
     device : str
         "auto" (a CUDA device if there is one, else the CPU) or a PyTorch device name.
     verbose : bool
-        Show a progress bar, if the output is a terminal.
+        Show a progress bar if the output is a terminal.
     """
 
     epochs: int = 20
@@ -65,7 +67,7 @@ class TrainingSettings:
     verbose: bool = True
 
     def check_settings(self) -> None:
-        """Raise a ValueError for a number of epochs, images or epochs of patience that is not a whole number >= 1."""
+        """Raise a ValueError if `epochs`, `batch_size` or `patience` is not a whole number >= 1."""
         for name in ("epochs", "batch_size", "patience"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
@@ -82,33 +84,33 @@ def train(
     selection_loss: Loss | None = None,
     milestones: Sequence[int] = (),
 ) -> History:
-    """Train in place with Adam and leave the network with the weights of its best epoch, in evaluation mode.
+    """Train in place with Adam. Afterwards the network has the weights of its best epoch and is in evaluation mode.
 
     Parameters
     ----------
     network : torch.nn.Module
         Changed in place and moved to the device.
     loss : callable (network, float images (B, C, H, W), labels (B,) or None) -> scalar tensor
-        The mean loss of a batch, which is minimised.
+        Returns the mean loss of a batch, which is minimised.
     data : TrainingData
     settings : TrainingSettings
-        A detector is one.
+        For example a detector.
     parameter_groups : list of dict, optional
-        The network's parameters as :class:`torch.optim.Adam` takes them; by default one group of all.
+        The network's parameters in the form of :class:`torch.optim.Adam`; by default one group of all parameters.
     selection_loss : callable, optional
-        What the best epoch is chosen by on the validation images; by default `loss`.
+        The loss that selects the best epoch on the validation images; by default `loss`.
     milestones : sequence of int
         The learning rate is divided by 5 after each of these epochs.
 
     Returns
     -------
     list of dict
-        One entry an epoch: epoch (from 1), train_loss, validation_loss, seconds.
+        One entry per epoch, with the keys epoch (from 1), train_loss, validation_loss and seconds.
 
     Raises
     ------
     FloatingPointError
-        The loss is no longer finite.
+        The loss is not finite.
     Stopped
         Ctrl-C, after the first epoch: the network has the weights of its best epoch.
     """
@@ -126,43 +128,43 @@ def train_together(
     parameter_groups: Groups,
     selection_loss: Loss,
 ) -> list[History]:
-    """Train networks of the same form side by side, as :func:`train` would one after the other.
+    """Train networks of the same form side by side.
 
-    Their weights are stacked and each step is made for all of them in one pass (:func:`torch.vmap`), which occupies a
-    GPU that one small network leaves idle. Each keeps its own images, order and best epoch. The results are those of
-    :func:`train` but for rounding; where the loss draws random numbers, those are others.
+    The weights are stacked, and each step updates all networks in one pass (:func:`torch.vmap`). This makes better use
+    of a GPU, which one small network leaves mostly idle. Each network has its own images, order and best epoch. The
+    results are those of :func:`train` up to rounding, unless the loss draws random numbers: these then differ.
 
     Parameters
     ----------
     networks : sequence of torch.nn.Module
         Changed in place and moved to the device.
     loss, selection_loss
-        See :func:`train`. They must be functions that :func:`torch.vmap` can transform.
+        See :func:`train`. :func:`torch.vmap` must be able to transform them.
     data : sequence of TrainingData
-        One a network, with equal numbers of images.
+        One per network, with equal numbers of images.
     settings : TrainingSettings
     parameter_groups : list of dict
-        Those of the first network.
+        The groups of the first network.
 
     Returns
     -------
     list of list of dict
-        The history of each network. `seconds` are those of the epoch of all networks, divided by their number.
+        The history of each network. `seconds` is the time of an epoch of all networks, divided by their number.
 
     Raises
     ------
     ValueError
-        Unequal numbers of images.
+        The numbers of images differ.
     FloatingPointError
-        The loss of a network is no longer finite.
+        The loss of a network is not finite.
     Stopped
         Ctrl-C, after the first epoch: the networks have the weights of their best epochs.
     """
     sizes = [(len(part.images), len(part.validation_images)) for part in data]
     if len(networks) != len(data) or len(set(sizes)) != 1:
         raise ValueError(
-            f"side by side needs as many data as networks, all with the same number of images; got {len(networks)} "
-            f"networks and (training, validation) images {sizes}"
+            "training side by side needs one data set per network, all with the same number of images; got "
+            f"{len(networks)} networks and (training, validation) images {sizes}"
         )
     for network in networks:
         network.to(resolve_device(settings.device))
@@ -174,7 +176,7 @@ _Networks = Single | Stacked
 
 @dataclass
 class _Progress:
-    """How far one network has come."""
+    """The training progress of one network."""
 
     history: History = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
@@ -219,7 +221,7 @@ def _train(
                 if not train_loss < float("inf") or not validation_loss < float("inf"):
                     raise FloatingPointError(
                         f"{description}: the loss became {train_loss} (training), {validation_loss} (validation) in "
-                        f"epoch {epoch}; try a lower learning_rate than {settings.learning_rate}"
+                        f"epoch {epoch}; try a learning_rate below {settings.learning_rate}"
                     )
                 if one.is_best(validation_loss):
                     one.best, one.best_epoch = networks.state(index), epoch
@@ -253,7 +255,7 @@ def _train_epoch(
     generators: Sequence[torch.Generator],
     settings: TrainingSettings,
 ) -> list[float]:
-    """One pass over the images, with the mean loss of each network."""
+    """Train for one pass over the images and return the mean loss of each network."""
     networks.train(True)
     total = torch.zeros(len(generators), device=sets.device)
     orders = [_batches(sets.size, settings.batch_size, generator) for generator in generators]
@@ -270,7 +272,7 @@ def _train_epoch(
 
 @torch.no_grad()
 def mean_losses(networks: _Networks, loss: Loss, sets: "_Sets") -> list[float]:
-    """Mean loss of each network, in evaluation mode and without gradients, unless the loss itself enables them."""
+    """Return the mean loss of each network in evaluation mode. Gradients are off unless the loss enables them."""
     networks.train(False)
     total = [0.0] * len(sets.images)
     for start in range(0, sets.size, _EVALUATION_BATCH):
@@ -281,7 +283,7 @@ def mean_losses(networks: _Networks, loss: Loss, sets: "_Sets") -> list[float]:
 
 
 class _Sets:
-    """Images and labels on a device: one set a network, all of the same size."""
+    """Images and labels on a device: one set per network, all of the same size."""
 
     def __init__(self, sets: Sequence[tuple[Tensor, Tensor | None]], device: torch.device) -> None:
         self.images = [images.to(device) for images, _ in sets]
@@ -289,7 +291,7 @@ class _Sets:
         self.size, self.device = len(self.images[0]), device
 
     def part(self, indices: Sequence[Tensor | slice]) -> tuple[list[Tensor], list[Tensor] | None]:
-        """Float images of each set, and their labels if there are any."""
+        """Return float images of each set, and their labels if there are any."""
         images = [as_float(images[index]) for images, index in zip(self.images, indices, strict=True)]
         if not self.labels:
             return images, None
@@ -298,19 +300,19 @@ class _Sets:
 
 @contextmanager
 def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
-    """How the steps of training multiply. Weights and Adam's state are float32 always.
+    """Set the precision of products in training steps. Weights and Adam's state are always float32.
 
     Parameters
     ----------
     precision : {"float32", "tf32", "bf16"}
-        "float32": in full. "tf32": matrix products and convolutions on an NVIDIA GPU round their factors to 10 bits of
-        mantissa; nothing changes on a CPU. "bf16": PyTorch's autocast to bfloat16, 7 bits of mantissa.
+        "float32": full precision. "tf32": matrix products and convolutions on an NVIDIA GPU round their factors to 10
+        bits of mantissa; nothing changes on a CPU. "bf16": PyTorch's autocast to bfloat16, 7 bits of mantissa.
     device : torch.device
 
     Raises
     ------
     ValueError
-        `precision` is none of these.
+        `precision` has another value.
     """
     if precision not in get_args(Precision):
         raise ValueError(f"precision must be one of {', '.join(get_args(Precision))}; got {precision!r}")
@@ -325,24 +327,30 @@ def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
 
 
 def as_float(images: Tensor) -> Tensor:
-    """Images as float32 in [0, 1] in channels-last memory: what networks take."""
+    """Return images as the networks expect them: float32 in [0, 1], in channels-last memory."""
     if images.dtype == torch.uint8:
         images = images.float() / 255
     return images.contiguous(memory_format=torch.channels_last)
 
 
 def resolve_device(device: str) -> torch.device:
-    """A PyTorch device by its name; "auto" is a CUDA device if there is one, else the CPU."""
+    """Return a PyTorch device by its name; "auto" is a CUDA device if there is one, else the CPU.
+
+    Raises
+    ------
+    ValueError
+        The device does not exist here.
+    """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {device!r} is not usable here: {error}") from error
+        raise ValueError(f'device {device!r} is not usable here; choose "auto" or "cpu": {error}') from error
 
 
 def _batches(n: int, batch_size: int, generator: torch.Generator) -> list[Tensor]:
-    """Random batches of all indices; a last batch of one joins its neighbour, for batch normalisation needs two."""
+    """Return random batches of all indices. A single last image joins the batch before: batch norm needs two images."""
     batches = list(torch.randperm(n, generator=generator).split(batch_size))
     if len(batches) > 1 and len(batches[-1]) == 1:
         last = batches.pop()

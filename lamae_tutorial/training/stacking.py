@@ -1,8 +1,8 @@
-"""What the training loop trains: one network, or several of the same form side by side.
+"""What the training loop trains: one network, or several networks of the same form side by side.
 
-Side by side their weights are stacked along a new first axis, and one pass computes the losses of all
-(:func:`torch.vmap`). The gradient of the sum of the losses by the weights of one network is that of its own loss, and
-Adam treats each weight for itself: every network is trained as it would be alone.
+Side by side, the weights are stacked along a new first axis, and one pass computes all losses (:func:`torch.vmap`). The
+weights of a network affect only its own loss, so the sum of the losses gives them the right gradient. Adam treats each
+weight separately. Every network is thus trained as it would be alone.
 """
 
 import copy
@@ -17,7 +17,7 @@ Groups = list[dict[str, Any]]
 
 
 class Single:
-    """One network as it is."""
+    """One network."""
 
     def __init__(self, network: nn.Module, groups: Groups) -> None:
         self.network, self.groups = network, groups
@@ -26,7 +26,7 @@ class Single:
         self.network.train(mode)
 
     def losses(self, loss: Loss, images: list[Tensor], labels: list[Tensor] | None) -> Tensor:
-        """The loss of each network, (1,)."""
+        """Return the loss of the network, (1,)."""
         return loss(self.network, images[0], None if labels is None else labels[0])[None]
 
     def state(self, index: int) -> dict[str, Tensor]:
@@ -40,7 +40,7 @@ class Single:
 
 
 class Stacked:
-    """Networks of the same form whose weights are stacked along a new first axis."""
+    """Networks of the same form, with weights stacked along a new first axis."""
 
     def __init__(self, networks: Sequence[nn.Module], groups: Groups) -> None:
         self.networks = networks
@@ -56,7 +56,7 @@ class Stacked:
         self.template.train(mode)
 
     def losses(self, loss: Loss, images: list[Tensor], labels: list[Tensor] | None) -> Tensor:
-        """The loss of each network, (S,)."""
+        """Return the loss of each network, (number of networks,)."""
 
         def one(state: dict[str, Tensor], images: Tensor, labels: Tensor | None) -> Tensor:
             return torch.func.functional_call(self.template, state, (loss, images, labels))
@@ -79,7 +79,7 @@ class Stacked:
 
 
 class _Bound(nn.Module):
-    """A network whose forward pass is a loss, as :func:`torch.func.functional_call` wants it."""
+    """A network whose forward pass is a loss, as :func:`torch.func.functional_call` requires."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

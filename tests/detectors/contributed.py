@@ -1,4 +1,4 @@
-"""The detectors that CONTRIBUTING.md shows, as it shows them."""
+"""The detectors in CONTRIBUTING.md, read from its text."""
 
 import importlib.util
 import re
@@ -12,13 +12,13 @@ PAGE = Path(__file__).parent.parent.parent / "CONTRIBUTING.md"
 
 
 def block(language: str) -> str:
-    """The page's only block of code in this language."""
+    """Return the page's only code block in this language."""
     (text,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
     return text
 
 
 def detectors() -> dict[str, type[Detector]]:
-    """The page's classes, from a module of the name that it gives them."""
+    """Return the page's classes, defined in a module with the name that the page uses."""
     if "mydetectors" not in sys.modules:
         file = Path(tempfile.mkdtemp()) / "mydetectors.py"
         file.write_text(block("python"), encoding="utf-8")

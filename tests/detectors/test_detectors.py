@@ -1,4 +1,4 @@
-"""What every detector must do, run for all of them: the contract of `detectors/base.py`."""
+"""The contract of `detectors/base.py`, tested for every detector."""
 
 import hashlib
 import json
@@ -20,12 +20,12 @@ from sklearn.preprocessing import FunctionTransformer
 from lamae_tutorial import DETECTORS, LAMAE, AutoEncoder, Detector, auroc, complexity_normalized
 
 Bars = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-TUPLES = str.maketrans("()", "[]", ",")  # JSON makes lists of tuples
+TUPLES = str.maketrans("()", "[]", ",")  # JSON turns tuples into lists
 KINDS = {**DETECTORS, **contributed()}
-# On the bars after 25 epochs. With seeds 0 to 7 GODIN reached 0.984 at least, every other detector 0.999.
+# On the bars after 25 epochs. With seeds 0 to 7 GODIN reached at least 0.984 and every other detector at least 0.999.
 EASY_AUROC = 0.95
-# 8 x 8 images have too few pixels for the defaults, which were chosen on 28 x 28 ones. GODIN chooses a step of 0.04 or
-# 0.08 on them, and its AUROC fell to 0.60 with one of the seeds.
+# The defaults were chosen for 28 x 28 images; 8 x 8 images have too few pixels for them. On these GODIN chooses a step
+# of 0.04 or 0.08, and its AUROC fell to 0.60 with one seed.
 SETTINGS = {"godin": {"perturbations": (0.005,)}} | {name: {"min_log_variance": -4.0} for name in ("vae", "ssvae")}
 
 each_detector = pytest.mark.parametrize("name", KINDS)
@@ -39,7 +39,7 @@ def make(name: str, **settings) -> Detector:
 
 @pytest.fixture(scope="module")
 def fitted() -> dict[str, Detector]:
-    """Detectors trained once for the tests that only look at them."""
+    """Detectors that are trained once and shared by tests that do not change them."""
     return {}
 
 
@@ -114,7 +114,7 @@ def test_saved_and_loaded_scores_are_equal(name: str, detector: Detector, bars: 
         np.testing.assert_array_equal(scores, detector.scores(bars[2])[kind])
     np.testing.assert_array_equal(loaded.p_values(bars[0]), detector.p_values(bars[0]))
     assert str(loaded.get_params()).translate(TUPLES) == str(detector.get_params()).translate(TUPLES)
-    detector.save(folder)  # replaces what was saved before
+    detector.save(folder)  # replaces the saved detector
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
 
 
@@ -155,7 +155,7 @@ def test_in_a_pipeline_and_cross_validated(name: str, bars: Bars) -> None:
 
     areas = cross_val_score(make(name), images, labels, scoring=separation, cv=2)
     assert areas.shape == (2,) and (areas > 0.9).all()
-    with pytest.raises(TypeError, match=r"takes the name of a score; got a ndarray.*scoring=FUNCTION"):
+    with pytest.raises(TypeError, match=r"expects the name of a score; got ndarray.*scoring=FUNCTION"):
         cross_val_score(make(name, epochs=1), images, labels, cv=2, error_score="raise")
 
 
@@ -164,7 +164,7 @@ def test_fit_predict_passes_the_labels_on(bars: Bars) -> None:
     lamae = make("lamae", epochs=2)
     np.testing.assert_array_equal(lamae.fit_predict(images, labels), lamae.predict(images))
     assert lamae.num_classes_ == 3
-    with pytest.raises(ValueError, match="LAMAE needs the class labels of its images; got none"):
+    with pytest.raises(ValueError, match="LAMAE needs the class labels of the images; got none: give labels"):
         make("lamae").fit_predict(images)
 
 
@@ -179,7 +179,7 @@ def test_compiled_networks_give_the_same(name: str, detector: Detector, bars: Ba
 @each_detector
 def test_odd_training_sets(name: str, bars: Bars) -> None:
     images, labels, _ = bars
-    few = make(name, epochs=2, batch_size=128).fit(images[:6], labels[:6])  # fewer than a batch
+    few = make(name, epochs=2, batch_size=128).fit(images[:6], labels[:6])  # fewer images than a batch
     for constant in (0, 255):
         same = make(name, epochs=2).fit(torch.full_like(images, constant), labels)
         for each in (few, same):
@@ -191,10 +191,10 @@ def test_odd_training_sets(name: str, bars: Bars) -> None:
 def test_a_validation_set_of_ones_own_is_not_trained_on(name: str, bars: Bars) -> None:
     images, labels, _ = bars
     detector = make(name, epochs=1).fit(images[:180], labels[:180], (images[180:], labels[180:]))
-    assert (detector.predict(images[180:]) == 1).sum() == 58  # the third highest of 60 is the last accepted
+    assert (detector.predict(images[180:]) == 1).sum() == 58  # the third highest of 60 scores is still accepted
     assert detector.image_shape_ == (1, 8, 8)
     in_closed_form = type(detector).loss is Detector.loss
-    assert {epoch["epoch"] for epoch in detector.history_} == (set() if in_closed_form else {1})  # of every stage
+    assert {epoch["epoch"] for epoch in detector.history_} == (set() if in_closed_form else {1})  # in every stage
 
 
 def test_calibration_per_class_and_by_the_corrected_error(bars: Bars, fitted: dict[str, Detector]) -> None:
@@ -210,7 +210,7 @@ def test_calibration_per_class_and_by_the_corrected_error(bars: Bars, fitted: di
     np.testing.assert_array_equal(lamae.predict(ood) == 1, lamae.decision_function(ood) >= 0)
     with pytest.raises(ValueError, match="AutoEncoder has no classifier"):
         make("autoencoder", epochs=1).fit(images).calibrate(images, per_class=True)
-    with pytest.raises(ValueError, match=r"no p-value is as low as alpha = 0.001.* calibrate with more \(999, "):
+    with pytest.raises(ValueError, match=r"no p-value is as low as alpha = 0.001.* Calibrate with more images \(999, "):
         lamae.predict(ood, alpha=0.001)
     with pytest.raises(ValueError, match=r"alpha must lie in \(0, 1\); got 5"):
         lamae.predict(ood, alpha=5)
@@ -301,11 +301,14 @@ def test_damaged_and_foreign_folders_are_refused(bars: Bars, tmp_path: Path) -> 
     raw = (good / "model.safetensors").read_bytes()
     first = next(name for name, value in state.items() if value.ndim > 1)
     cases = {
-        "newer": (damaged("a", json.dumps({**config, "format": 99})), "format 99 is newer than this version reads"),
-        "foreign": (damaged("b", json.dumps({**config, "detector": "Pickle"})), "of that name none is known"),
-        "no json": (damaged("c", "{"), "not a saved detector, or a damaged one"),
-        "no key": (damaged("d", "{}"), "damaged one: 'format'"),
-        "cut": (damaged("e", weights=raw[: len(raw) // 2]), "is not the file that config.json was written with"),
+        "newer": (
+            damaged("a", json.dumps({**config, "format": 99})),
+            "it has format 99; this version reads .* up to 1",
+        ),
+        "foreign": (damaged("b", json.dumps({**config, "detector": "Pickle"})), "its class Pickle of .* is not known"),
+        "no json": (damaged("c", "{"), "is not a saved detector, or it is damaged"),
+        "no key": (damaged("d", "{}"), "it is damaged: 'format'"),
+        "cut": (damaged("e", weights=raw[: len(raw) // 2]), "does not belong to config.json: its SHA-256 differs"),
         "other shape": (damaged("f", weights={**state, first: state[first][:1]}), "weights do not fit the parameters"),
         "missing": (damaged("g", weights={k: v for k, v in state.items() if k != first}), "weights do not fit"),
         "huge": (damaged("h", json.dumps({**config, "image_shape": [1, 10**6, 10**6]})), "weights do not fit"),
@@ -314,7 +317,7 @@ def test_damaged_and_foreign_folders_are_refused(bars: Bars, tmp_path: Path) -> 
         with pytest.raises(ValueError, match=message) as caught:
             Detector.load(folder)
         assert str(folder) in str(caught.value)
-    with pytest.raises(ValueError, match="holds a AutoEncoder; expected a LAMAE"):
+    with pytest.raises(ValueError, match="it holds the class AutoEncoder; expected LAMAE"):
         LAMAE.load(good)
     with pytest.raises(FileNotFoundError, match="is not a folder"):
         Detector.load(tmp_path / "none")

@@ -1,4 +1,4 @@
-"""The difference-image detector: two stages, what joins where, and that nothing but the given images is read."""
+"""The difference-image detector: its two stages, where the latent joins, and that it only reads the given images."""
 
 import numpy as np
 import pytest
@@ -147,7 +147,7 @@ def test_history_names_the_stages_and_settings_reach_adam(bars, monkeypatch: pyt
 
 
 def test_fit_reads_nothing_but_what_it_was_given(bars, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the networks see is a training image, a validation image or made of them; no file is opened."""
+    """The networks see only training images, validation images and images made from them; no file is opened."""
     images = bars[0][:200]
     validation = bars[0][200:]
 

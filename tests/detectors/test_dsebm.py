@@ -1,4 +1,4 @@
-"""DSEBM: its energy, the gradient of it, denoising and both scores by hand."""
+"""DSEBM: energy, gradient, denoising loss and both scores, computed by hand."""
 
 import pytest
 import torch
@@ -66,7 +66,7 @@ def test_the_loss_is_what_one_step_downhill_leaves_of_the_noise() -> None:
 
 
 def test_training_differentiates_through_the_gradient() -> None:
-    """The weights' gradient agrees with finite differences of the loss."""
+    """The gradient of the weights agrees with finite differences of the loss."""
     detector = DSEBM(channels=(4,), hidden=3)
     network = network_of(detector).double().train()
     weight = network.layers[0].weight

@@ -1,4 +1,4 @@
-"""GODIN's two heads, its perturbation and what is exempt from weight decay."""
+"""GODIN: its two heads, its perturbation, and the weights without weight decay."""
 
 import pytest
 import torch

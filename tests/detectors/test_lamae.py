@@ -1,4 +1,4 @@
-"""LAMAE's loss and scores by hand, its variants, and that its parts do what the paper says."""
+"""LAMAE: loss and scores by hand, its variants, and that its parts follow the paper."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""MemAE's memory against its equations in numpy, and its loss."""
+"""MemAE: its memory compared with the equations in NumPy, and its loss."""
 
 import numpy as np
 import pytest

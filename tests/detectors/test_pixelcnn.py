@@ -1,4 +1,4 @@
-"""PixelCNN: nothing of the future, all of the past, and bits by hand."""
+"""PixelCNN: a prediction depends on all earlier values and on no later one; bits by hand."""
 
 import math
 
@@ -20,7 +20,7 @@ def network_of(channels: int, **settings) -> PixelCNNNetwork:
 
 
 def influence(network: PixelCNNNetwork, channels: int) -> np.ndarray:
-    """Which value (column) moves which prediction (row), both in raster order and within a pixel by channel."""
+    """Return which value (column) changes which prediction (row), in raster order and by channel within a pixel."""
     values = torch.rand(1, channels, *SIZE, dtype=torch.float64, requires_grad=True)
     logits = network(values * 2 - 1)
     rows = []

@@ -1,4 +1,4 @@
-"""Pseudo-outliers: what each strategy does to an image, and that it needs nothing but images."""
+"""Pseudo-outliers: what each strategy does to an image, and that it needs only images."""
 
 import pytest
 import torch
@@ -43,14 +43,14 @@ def test_blur_keeps_flat_images_and_lowers_the_detail() -> None:
 
 
 def test_permutation_moves_whole_patches_and_leaves_the_remainder() -> None:
-    images = torch.arange(2 * 9 * 13).float().view(2, 1, 9, 13)  # patches of 2 x 3, a border of 1 each
+    images = torch.arange(2 * 9 * 13).float().view(2, 1, 9, 13)  # patches of 2 x 3 pixels, and a border of 1 pixel
     moved = made("patch_permutation", images)
     assert torch.equal(moved.flatten(1).sort().values, images.flatten(1))
     assert torch.equal(moved[:, :, 8:], images[:, :, 8:]) and torch.equal(moved[:, :, :, 12:], images[:, :, :, 12:])
     for row, column in ((0, 0), (4, 9)):
         patch = moved[0, 0, row : row + 2, column : column + 3]
         assert torch.equal(patch - patch[0, 0], torch.tensor([[0.0, 1, 2], [13, 14, 15]]))
-    with pytest.raises(ValueError, match="images of 3 x 8 have no 4 x 4 patches"):
+    with pytest.raises(ValueError, match="images of at least 4 x 4 pixels; got 3 x 8"):
         made("patch_permutation", torch.rand(2, 1, 3, 8))
 
 
@@ -80,7 +80,7 @@ def test_a_mixture_draws_a_strategy_for_each_image() -> None:
 
 def test_a_function_of_ones_own_is_clipped_and_its_shape_is_checked() -> None:
     assert make_outliers(lambda images, generator: images + 2, IMAGES).unique().tolist() == [1.0]
-    with pytest.raises(ValueError, match=r"made \(64, 3, 16, 2\) of images \(64, 3, 16, 12\)"):
+    with pytest.raises(ValueError, match=r"of the shape \(64, 3, 16, 12\); got \(64, 3, 16, 2\)"):
         make_outliers(lambda images, generator: images[..., :2], IMAGES)
 
 

@@ -1,4 +1,4 @@
-"""Detectors are found by name: this package's, a module's, an installed package's."""
+"""Detectors are found by name in this package, in a user's module and in an installed package."""
 
 import subprocess
 import sys
@@ -24,8 +24,8 @@ def test_by_name_and_by_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("lame", "unknown detector lame; there are autoencoder, .*, and module:Class"),
         ("no_such_module:Mine", "no_such_module:Mine cannot be imported: No module named"),
         ("found_here:Mine", "found_here:Mine cannot be imported: module .* has no attribute"),
-        ("found_here:Plane", "found_here:Plane is no class derived from lamae_tutorial.Detector; got <class"),
-        ("found_here:torch", "found_here:torch is no class"),
+        ("found_here:Plane", "found_here:Plane must be a class derived from lamae_tutorial.Detector; got <class"),
+        ("found_here:torch", "found_here:torch must be a class"),
     ]:
         with pytest.raises(ValueError, match=message):
             find_detector(name)
@@ -41,11 +41,11 @@ def test_by_the_entry_point_of_an_installed_package(monkeypatch: pytest.MonkeyPa
         find_detector("lame")
     monkeypatch.delitem(registry._classes, ("PCA", "mydetectors"))
     monkeypatch.setattr(EntryPoint, "load", lambda self: registry.register(kind))
-    assert registry.find_class("PCA", "mydetectors") is kind  # loaded when a saved detector asks for it
+    assert registry.find_class("PCA", "mydetectors") is kind  # loaded when a saved detector needs it
 
 
 def test_the_packages_own_names_are_taken() -> None:
-    with pytest.raises(TypeError, match=r"mine.LAMAE: this package has a detector of that name; choose another"):
+    with pytest.raises(TypeError, match=r"mine\.LAMAE: this package has a detector of that name: rename yours"):
         type("LAMAE", (AutoEncoder,), {"__module__": "mine"})
     assert registry.find_class("LAMAE", "mine").__module__ == "lamae_tutorial.detectors.lamae"
 
@@ -57,7 +57,7 @@ def test_classes_of_one_name_are_told_apart_by_their_modules(monkeypatch: pytest
     assert registry.find_class("Mine", "__main__") is first
     registry.register(second)
     assert registry.find_class("Mine", "one") is first and registry.find_class("Mine", "two") is second
-    with pytest.raises(LookupError, match="of the module three; of that name several, of one, two, are known"):
+    with pytest.raises(LookupError, match=r"of the module three is not known \(this name is known from one, two\)"):
         registry.find_class("Mine", "three")
 
 
@@ -67,7 +67,7 @@ def test_a_saved_class_is_never_imported_from_its_folder(bars, tmp_path: Path) -
     (tmp_path / "mydetectors.py").write_text(contributed.block("python"))
     load = f"from lamae_tutorial import Detector; Detector.load({str(model)!r}, 'cpu')"
     alone = subprocess.run([sys.executable, "-c", load], cwd=tmp_path, capture_output=True, text=True, check=False)
-    message = "holds a PCA of the module mydetectors; of that name none is known: import it first"
+    message = "its class PCA of the module mydetectors is not known: import mydetectors first"
     assert message in alone.stderr
     loaded = f"import mydetectors; {load}; print('loaded')"
     knows = subprocess.run([sys.executable, "-c", loaded], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -88,5 +88,5 @@ def test_a_class_without_training_says_what_is_missing(bars) -> None:
     with pytest.raises(TypeError, match="Untrained has neither `loss` nor `train_network`: write one of them"):
         detector.fit(bars[0])
     Untrained.train_network = lambda self, network, data: []
-    with pytest.raises(ValueError, match=r"announces the scores error \(score_kinds\) and gives distance"):
+    with pytest.raises(ValueError, match="names the scores error in score_kinds, but score_batch returns distance"):
         detector.fit(bars[0])

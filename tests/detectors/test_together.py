@@ -1,4 +1,4 @@
-"""Which detectors are trained side by side."""
+"""Which detectors can be trained side by side."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""VAE and SSVAE: the bound, the scores and missing labels by hand."""
+"""VAE and SSVAE: evidence lower bound, scores and missing labels, computed by hand."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Shapes for images of every size, and layer order as in the paper."""
+"""Shapes for images of any size, and the paper's order of layers."""
 
 import pytest
 import torch
@@ -41,7 +41,7 @@ def test_resnet_decoder_mirrors_the_encoder(shape: tuple[int, int, int]) -> None
     rebuilt = ResNetDecoder(shape, size)(vectors)
     assert vectors.shape == (2, 512) and rebuilt.shape == (2, *shape)
     assert rebuilt.min() >= 0 and rebuilt.max() <= 1
-    # Strides and kernels of 32 x 32 images: the stem leaves them as large as they are.
+    # For images of about 32 x 32 the stem keeps the size.
     assert features.conv1(torch.rand(1, *shape)).shape[2:] == shape[1:]
     counts = [sum(isinstance(layer, nn.Conv2d) for layer in resnet_features(3, d)[0].modules()) for d in (18, 34)]
     assert counts == [20, 36], "17 and 33 convolutions and 3 shortcuts each"

@@ -1,4 +1,4 @@
-"""The label-assisted memory against Eqn (1) in numpy, and the notebook's form against its description."""
+"""The label-assisted memory: Eqn (1) in NumPy, and the notebook's variant."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ CLASSES, SLOTS, LATENT = 4, 3, 5
 
 
 def read_one(memory: LabelAssistedMemory, latent: np.ndarray, predicted: int) -> tuple[np.ndarray, np.ndarray]:
-    """Both variants written out with loops."""
+    """Compute both variants with loops."""
     slots = memory.slots.detach().double().numpy()
     norm = 1 if memory.variant == "notebook" else 2
     weights = np.zeros((CLASSES, SLOTS))
@@ -48,7 +48,7 @@ def test_paper_reads_the_predicted_class_alone_and_the_notebook_all() -> None:
             assert torch.equal((weights > 0).sum((1, 2)), torch.full((6,), SLOTS))
             np.testing.assert_allclose(of_predicted.detach(), 1, atol=1e-6)
         else:
-            # Nine classes of ten slots leave the predicted one at most e / (e + 8) of the attention.
+            # The slots of the eight other classes leave at most e / (e + 8) of the attention to the predicted class.
             assert (weights > 0).all() and (of_predicted < np.e / (np.e + CLASSES - 1)).all()
 
 

@@ -1,4 +1,4 @@
-"""Exported detectors score as PyTorch does."""
+"""An exported detector gives the same scores as PyTorch."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from lamae_tutorial.own_images.export import entropy, export_onnx
 
 Bars = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 REBUILDING = [name for name, kind in DETECTORS.items() if kind.rebuilds]
-# PyTorch's exporter speaks of its own internals.
+# PyTorch's exporter warns about its own internals.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
 

@@ -1,4 +1,4 @@
-"""From a folder of one's own images to a table of verdicts: `lamae fit` and `lamae score`."""
+"""From a folder of your own images to a table of verdicts: `lamae fit` and `lamae score`."""
 
 import re
 from pathlib import Path
@@ -52,11 +52,11 @@ def test_fit_and_score(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert suspicious in html
     assert main(["score", str(model), str(folder / "known" / "digit 1"), "--out", str(tmp_path / "id.csv")]) == 3
     problems = {row["problem"] for row in read_rows(tmp_path / "id.csv")}
-    assert problems == {"", "is 16 x 16 pixels; the detector takes 8 x 8"}
+    assert problems == {"", "is 16 x 16 pixels; the detector expects 8 x 8"}
 
 
 def test_fit_trains_on_81_percent_of_the_images(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The README's shares: a tenth calibrates, a tenth of the rest chooses the epoch, and no image does two things."""
+    """The README's shares: a tenth calibrates, a tenth of the rest selects the epoch, and no image is used twice."""
     used: dict[str, list[bytes]] = {"training": [], "epoch": [], "calibration": []}
     loss, calibrate = AutoEncoder.loss, AutoEncoder.calibrate
 
@@ -69,7 +69,7 @@ def test_fit_trains_on_81_percent_of_the_images(folder: Path, tmp_path: Path, mo
         return loss(detector, network, images, labels)
 
     def noted_calibrate(detector: AutoEncoder, images: torch.Tensor, *settings: object) -> AutoEncoder:
-        used["calibration"] = pixels(images)  # of the last call: `fit` calibrates too
+        used["calibration"] = pixels(images)  # from the last call, because `fit` calibrates too
         return calibrate(detector, images, *settings)
 
     monkeypatch.setattr(AutoEncoder, "loss", noted_loss)
@@ -93,7 +93,7 @@ def test_fit_trains_on_81_percent_of_the_images(folder: Path, tmp_path: Path, mo
         (["fit", "--data", "KNOWN", "--detector", "lame", "--out", "MODEL"], "unknown detector lame"),
         (["fit", "--data", "KNOWN", "--out", "KNOWN"], "is not a saved detector; name another folder"),
         (["score", "NONE", "OTHER", "--out", "MODEL.csv"], "is not a folder"),
-        (["score", "OTHER", "OTHER", "--out", "MODEL.csv"], "not a saved detector, or a damaged one"),
+        (["score", "OTHER", "OTHER", "--out", "MODEL.csv"], "is not a saved detector, or it is damaged"),
     ],
 )
 def test_bad_arguments(

@@ -1,4 +1,4 @@
-"""Scoring files: every image gets a row, bad ones with a reason, and interrupted runs go on."""
+"""Scoring files: every image gets a row, bad ones with a reason, and interrupted runs can be resumed."""
 
 from pathlib import Path
 
@@ -53,8 +53,8 @@ def test_a_folder_with_all_that_can_lie_in_one(autoencoder: Detector, bars: Bars
     problems = {path.name: row["problem"] for path, row in rows.items() if row["problem"]}
     assert list(problems) == ["cut.png", "empty.png", "large.png", "notes.txt"]
     assert "not a readable image" in problems["cut.png"] and "not a readable image" in problems["empty.png"]
-    assert problems["large.png"] == "is 8 x 9 pixels; the detector takes 8 x 8"
-    assert "its name does not end in one of" in problems["notes.txt"]
+    assert problems["large.png"] == "is 8 x 9 pixels; the detector expects 8 x 8"
+    assert "the name must end in one of" in problems["notes.txt"]
     assert (result.images, result.problems) == (9, 4)
     expected = {**dict(zip(good, images[:4], strict=True)), source / "link.png": images[0]}
     for path, image in expected.items():
@@ -140,7 +140,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     assert not out.exists()
     (part,) = tmp_path.glob(".out.csv.*.part")
     with part.open("a") as file:
-        file.write('"half a\nrow')  # as a killed process leaves it
+        file.write('"half a\nrow')  # as after a killed process
     score_images(autoencoder, str(source), out, batch_size=2, resume=True)
     assert opened[7:] == sorted(source.iterdir())[6:], "what was scored is not scored again"
     assert [row["path"] for row in table(out)] == [row["path"] for row in table(whole)]
@@ -200,14 +200,14 @@ def test_parquet_holds_the_same_table(autoencoder: Detector, bars: Bars, tmp_pat
 @pytest.mark.parametrize(
     ("source", "out", "kind", "message"),
     [
-        ("none", "out.csv", FileNotFoundError, "none: no file there"),
-        ("*.tiff", "out.csv", FileNotFoundError, "none that fits the pattern"),
+        ("none", "out.csv", FileNotFoundError, "none is not an existing file"),
+        ("*.tiff", "out.csv", FileNotFoundError, "no file matches it as a pattern"),
         ("a.png", "out.xlsx", ValueError, "must end in .csv or .parquet"),
         ("a.png", "there.csv", FileExistsError, "there.csv exists"),
-        ("a.png", "no/out.csv", FileNotFoundError, "no is no folder"),
+        ("a.png", "no/out.csv", FileNotFoundError, "no is not a folder; create it first"),
         ("small.npy", "out.csv", ValueError, r"shape \(N, 8, 8, 1\).* got \(3, 7, 8\)"),
         ("whole.npy", "out.csv", ValueError, "must be uint8, or float in .*; got int64"),
-        ("pickle.npy", "out.csv", ValueError, "not a readable file of arrays"),
+        ("pickle.npy", "out.csv", ValueError, "the arrays cannot be read"),
         ("cut.npz", "out.csv", ValueError, "cut.npz"),
         ("empty.npz", "out.csv", ValueError, "holds no array"),
         ("fortran.npz", "out.csv", ValueError, "Fortran order"),
@@ -240,6 +240,6 @@ def test_an_array_damaged_in_the_middle_is_named(autoencoder: Detector, bars: Ba
     raw = bytearray(source.read_bytes())
     raw[len(raw) // 2 : len(raw) // 2 + 50] = bytes(50)
     source.write_bytes(raw)
-    with pytest.raises(ValueError, match=r"damaged.npz:x: damaged behind image \d+"):
+    with pytest.raises(ValueError, match=r"damaged.npz:x: damaged after image \d+"):
         score_images(autoencoder, str(source), tmp_path / "out.csv", batch_size=10)
     assert not (tmp_path / "out.csv").exists()

@@ -1,4 +1,4 @@
-"""`lamae book run`: chapters found by name, parameters checked, copies and pictures kept."""
+"""`lamae book run`: it finds chapters by name, checks parameters, and keeps copies and pictures."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ axes.plot([number])
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A book of two chapters; the second fails if its number is below 0."""
+    """Write a book of two chapters. The second chapter fails if its number is below 0."""
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "profiles").mkdir()
     (tmp_path / "profiles" / "smoke.yaml").write_text("profile: smoke\n")
@@ -72,7 +72,7 @@ def test_wrong_parameters_and_names_end_before_anything_runs(
 
 def test_without_the_book_it_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["book", "run", "--book", str(tmp_path)]) == 2
-    assert "start this in its folder" in capsys.readouterr().err
+    assert "run this command in its folder" in capsys.readouterr().err
 
 
 def test_chapters_by_name() -> None:

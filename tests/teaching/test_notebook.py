@@ -20,7 +20,7 @@ def test_each_question_has_one_right_answer_and_feedback_on_all(chapter: str) ->
         assert [answer["correct"] for answer in answers].count(True) == 1, question["question"]
         assert len(answers) >= 3 and all(len(answer["feedback"]) > 10 for answer in answers)
         assert question["type"] == "multiple_choice"
-        # YAML takes words such as "No" for something else than text.
+        # YAML reads unquoted words such as "No" as truth values.
         texts = [question["question"], *(answer[key] for answer in answers for key in ("answer", "feedback"))]
         assert {type(text) for text in texts} == {str}
 
@@ -66,7 +66,7 @@ def test_photo_patches_are_photographs_cut_up() -> None:
     steps = patches.float().diff(dim=-1).abs().mean()
     order = torch.randperm(64, generator=torch.Generator().manual_seed(0))
     shuffled = patches.flatten(1)[:, order].view_as(patches).float().diff(dim=-1).abs().mean()
-    assert steps < 0.7 * shuffled  # neighbours in a photograph are alike
+    assert steps < 0.7 * shuffled  # neighbours in a photograph are similar
     assert torch.equal(patches, notebook.photo_patches(8))
     assert not torch.equal(patches, notebook.photo_patches(8, random_state=1))
 

@@ -1,4 +1,4 @@
-"""Explorers: their pictures show what the metrics say, and the slider is tied to the pictures."""
+"""Explorers: their pictures agree with the metrics, and the slider controls the pictures."""
 
 import base64
 import io
@@ -75,7 +75,7 @@ def test_one_threshold_is_that_of_fpr95(threshold_frames: list[Frame]) -> None:
 
 
 def test_points_of_the_frames_lie_on_the_roc_curve() -> None:
-    """With a threshold for each gap between scores, their trapezoids have the area AUROC."""
+    """With one threshold in each gap between scores, the area under the trapezoids is the AUROC."""
     frames = widgets.threshold_frames(np.array([1.0, 2.0, 3.0]), np.array([2.5, 4.0]), count=31)
     points = {(0.0, 0.0), (1.0, 1.0)}
     points |= {(f.numbers["ood_accepted"] / 2, f.numbers["id_accepted"] / 3) for f in frames}
@@ -137,10 +137,10 @@ def test_held_out_classes_are_those_of_the_records(tmp_path: Path) -> None:
         assert list(frame.numbers.values()) == pytest.approx([auroc(*pair) for pair in pairs])
         assert f"{100 * frame.numbers['error+']:.1f} %" in frame.alt
     assert frames[0].png != frames[1].png
-    with pytest.raises(ValueError, match="holds no scores and reconstructions of MemAE"):
+    with pytest.raises(ValueError, match="has no scores and reconstructions of MemAE"):
         widgets.held_out_frames(paths, "MemAE")
     paths[0].with_suffix(".npz").unlink()
-    with pytest.raises(ValueError, match="holds no scores and reconstructions of LAMAE"):
+    with pytest.raises(ValueError, match="has no scores and reconstructions of LAMAE"):
         widgets.held_out_frames(paths, "LAMAE")
 
 
@@ -176,7 +176,7 @@ def test_alpha_frames_count_what_is_called() -> None:
 
 
 class Page(HTMLParser):
-    """The start tags of a page with their attributes."""
+    """Collects the start tags of a page with their attributes."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

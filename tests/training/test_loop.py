@@ -1,4 +1,4 @@
-"""The loop itself: best weights, patience, batches, bad losses."""
+"""The training loop: best weights, patience, batches and bad losses."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ SETTINGS = {
 
 
 class Toy(TrainingSettings):
-    """Messages call the training by this name."""
+    """Messages contain the name of this class."""
 
 
 class Offset(nn.Module):
@@ -55,7 +55,7 @@ def mean_loss(network: nn.Module, loss, images: Tensor) -> float:
 
 
 def run(validation_losses: list[float], milestones: tuple[int, ...] = (), **changed) -> tuple[nn.Module, list[dict]]:
-    """Train while the validation loss of each epoch is dictated."""
+    """Train with a given validation loss in each epoch."""
     dictated = iter(validation_losses)
     images = torch.full((4, 1, 2, 2), 0.5)
     network = Offset()
@@ -114,7 +114,7 @@ def test_validation_may_use_gradients_by_the_image() -> None:
 
 
 def test_a_loss_that_is_not_finite_ends_with_advice() -> None:
-    with pytest.raises(FloatingPointError, match=r"nan \(validation\) in epoch 2; try a lower learning_rate than 0.1"):
+    with pytest.raises(FloatingPointError, match=r"nan \(validation\) in epoch 2; try a learning_rate below 0.1"):
         run([1.0, float("nan")])
 
 
@@ -165,7 +165,7 @@ def test_ctrl_c_keeps_the_best_weights() -> None:
     losses: list[float] = []
     images = torch.full((4, 1, 2, 2), 0.5)
     data = TrainingData(images, None, images, None, num_classes=0, seed=0)
-    with pytest.raises(Stopped, match="Toy was stopped in epoch 3; it has the weights of 1") as stop:
+    with pytest.raises(Stopped, match="Toy was stopped in epoch 3; it has the weights of epoch 1") as stop:
         train(
             network,
             distance,
@@ -205,7 +205,7 @@ STACKABLE = [name for name, kind in DETECTORS.items() if can_fit_together(kind)]
 
 
 def side_by_side(name: str, **changed):
-    """Networks of three seeds trained alone and side by side, in double precision: (networks, histories) of both."""
+    """Train three seeds alone and side by side, in double precision; return (networks, histories) of both."""
     small = {"levels": 4, "features": 4, "layers": 2} if name == "pixelcnn" else {}
     detector = DETECTORS[name](**small)
 
@@ -239,7 +239,7 @@ def side_by_side(name: str, **changed):
 
 @pytest.mark.parametrize("name", STACKABLE)
 def test_side_by_side_is_as_one_after_the_other(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "randn_like", torch.zeros_like)  # random numbers in a loss are others side by side
+    monkeypatch.setattr(torch, "randn_like", torch.zeros_like)  # random numbers in a loss differ side by side
     alone, one_by_one, together, at_once = side_by_side(name)
     for single, stacked in zip(one_by_one, at_once, strict=True):
         assert len(single) == len(stacked) == 4
