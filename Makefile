@@ -6,12 +6,13 @@ NOTEBOOKS := $(wildcard book/notebooks/*.ipynb)
 
 .PHONY: book test notebooks student colab clean
 
+# The chapters' networks are small: with a second thread they wait for each other, most of all on a busy machine.
 book: $(VENV)/.installed
 	rm -rf book/_build
-	$(BIN)/jupyter-book build book/ -n -W --keep-going
+	OMP_NUM_THREADS=1 $(BIN)/jupyter-book build book/ -n -W --keep-going
 	@echo "The book: file://$(CURDIR)/book/_build/html/index.html"
 
-# The chapters run one on each core; the kernels of two must not fight for both.
+# One chapter runs on each core, with one thread, so that no two wait for the same core.
 test: $(VENV)/.installed
 	tools/browser.sh
 	$(BIN)/ruff check .
