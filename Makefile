@@ -6,21 +6,22 @@ NOTEBOOKS := $(wildcard book/notebooks/*.ipynb)
 
 .PHONY: book test notebooks student colab clean
 
-# The chapters' networks are small: with a second thread they wait for each other, most of all on a busy machine.
+# The networks are small: a second thread gains little, and costs much where the cores are busy.
+book test: export OMP_NUM_THREADS = 1
+
 book: $(VENV)/.installed
 	rm -rf book/_build
-	OMP_NUM_THREADS=1 $(BIN)/jupyter-book build book/ -n -W --keep-going
+	$(BIN)/jupyter-book build book/ -n -W --keep-going
 	@echo "The book: file://$(CURDIR)/book/_build/html/index.html"
 
-# One chapter runs on each core, with one thread, so that no two wait for the same core.
 test: $(VENV)/.installed
 	tools/browser.sh
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --dist loadscope --ignore tests/book tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto tests/book
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope --nbval -W default book/notebooks
+	$(BIN)/python -m pytest -n auto tests/book
+	$(BIN)/python -m pytest -n auto --dist loadscope --nbval -W default book/notebooks
 
 # Run the chapters in the smoke profile and store their text outputs, as git has them.
 notebooks: $(VENV)/.installed
