@@ -6,20 +6,22 @@ NOTEBOOKS := $(wildcard book/notebooks/*.ipynb)
 
 .PHONY: book test notebooks student colab clean
 
+# The networks are small: a second thread gains little, and costs much where the cores are busy.
+book test: export OMP_NUM_THREADS = 1
+
 book: $(VENV)/.installed
 	rm -rf book/_build
 	$(BIN)/jupyter-book build book/ -n -W --keep-going
 	@echo "The book: file://$(CURDIR)/book/_build/html/index.html"
 
-# The chapters run one on each core; the kernels of two must not fight for both.
 test: $(VENV)/.installed
 	tools/browser.sh
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --dist loadscope --ignore tests/book tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto tests/book
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope --nbval -W default book/notebooks
+	$(BIN)/python -m pytest -n auto tests/book
+	$(BIN)/python -m pytest -n auto --dist loadscope --nbval -W default book/notebooks
 
 # Run the chapters in the smoke profile and store their text outputs, as git has them.
 notebooks: $(VENV)/.installed

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-THREE_SKIPS = """
+SKIPS = {
+    "test_three.py": """
 import pytest
 
 def test_data():
@@ -21,27 +22,23 @@ def test_browser():
 @pytest.mark.skipif(True, reason="needs a CUDA device")
 def test_gpu():
     pass
-"""
+""",
+    "test_file.py": "import pytest; pytest.importorskip('no_such_module')",
+}
 
 
-@pytest.mark.parametrize(
-    ("ci", "file", "counts"),
-    [
-        ("", THREE_SKIPS, "3 skipped"),
-        ("true", THREE_SKIPS, "1 failed, 1 skipped, 1 error"),
-        ("true", "import pytest\npytest.importorskip('no_such_module')", "1 error"),
-    ],
-)
-def test_only_a_missing_gpu_skips_in_ci(ci: str, file: str, counts: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("ci", "counts"), [("", "4 skipped"), ("true", "1 failed, 1 skipped, 2 errors")])
+def test_only_a_missing_gpu_skips_in_ci(ci: str, counts: str, tmp_path: Path) -> None:
     shutil.copy(Path(__file__).parent / "conftest.py", tmp_path)
-    (tmp_path / "test_it.py").write_text(file)
+    for name, code in SKIPS.items():
+        (tmp_path / name).write_text(code)
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", "--rootdir", tmp_path, tmp_path],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--continue-on-collection-errors", tmp_path],
         capture_output=True,
         text=True,
         check=False,
         cwd=tmp_path,
         env={**os.environ, "CI": ci},
     )
-    assert ended.stdout.splitlines()[-1].startswith(counts + " in "), ended.stdout
-    assert ("With CI=true no test may skip" in ended.stdout) == (ci == "true")
+    assert ended.stdout.splitlines()[-1].startswith(f"{counts} in "), ended.stdout
+    assert ended.stdout.count("With CI=true no test may skip") >= (3 if ci else 0), ended.stdout

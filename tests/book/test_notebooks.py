@@ -15,7 +15,7 @@ import yaml
 
 BOOK = Path(__file__).parent.parent.parent / "book"
 CHAPTERS = sorted((BOOK / "notebooks").glob("*.ipynb"))
-SHORTEST = BOOK / "notebooks" / "01_autoencoder.ipynb"
+SHORTEST = BOOK / "notebooks" / "07_threshold.ipynb"
 
 each_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 
