@@ -113,6 +113,7 @@ def evaluate(detector: Detector, scenario: Scenario, seed: int) -> Cell:
                     id_entropy=float(entropy[set_key()].mean()),
                     ood_entropy=float(entropy[set_key(ood)].mean()),
                     known=scenario.train.known and scenario.test.known and part.known,
+                    held_out=ood == scenario.held_out,
                     recipe=detector.recipe,
                     data=data_hash(scenario, ood),
                 )

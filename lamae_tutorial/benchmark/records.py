@@ -59,6 +59,8 @@ class Result:
         Whether both sets are the catalogue's, so that a paper's number may stand beside this one.
     recipe : int
         Of the detector: another one makes other numbers from the same settings.
+    held_out : bool
+        Whether the OoD set is a class of the ID set.
     data : str
         Hash of the sets that the images come from; empty: unknown.
     """
@@ -81,6 +83,7 @@ class Result:
     id_entropy: float | None = None
     ood_entropy: float | None = None
     known: bool = False
+    held_out: bool = False
     recipe: int = 1
     data: str = ""
 
@@ -93,11 +96,6 @@ class Result:
     def is_main(self) -> bool:
         """Whether this is what the papers call the detector, or the detector with a "+"."""
         return self.score == self.default_score or _is_corrected(self.score, self.default_score)
-
-    @property
-    def held_out(self) -> bool:
-        """Whether the OoD set is a class of the ID set."""
-        return self.ood.startswith(f"{self.id}-")
 
 
 def score_title(detector: str, score: str, default_score: str) -> str:

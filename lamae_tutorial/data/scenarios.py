@@ -35,6 +35,8 @@ class Scenario:
     data : dict of str to str
         Hash of each set that the images come from, before it was divided or brought to another shape: "mnist train" and
         "mnist test", "celeba". Sets that are drawn have none.
+    held_out : str or None
+        The OoD set that is a class of the ID set; None if there is none.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Scenario:
     test: ImageSet
     ood: dict[str, ImageSet]
     data: dict[str, str] = field(default_factory=dict)
+    held_out: str | None = None
 
     @property
     def image_shape(self) -> ImageShape:
@@ -107,7 +110,7 @@ def leave_one_class_out(
     parts = [train, test] if protocol == "balanced" else [test]
     ood_images = torch.cat([part.images[part.labels == held_out] for part in parts if part.labels is not None])
     ood_name = f"{train.name}-{train.classes[held_out]}"
-    return _scenario(
+    scenario = _scenario(
         f"{train.name} without {train.classes[held_out]}",
         _without(train, held_out),
         _without(test, held_out),
@@ -116,6 +119,7 @@ def leave_one_class_out(
         random_state,
         _hashes(train, test),
     )
+    return replace(scenario, held_out=ood_name)
 
 
 def cross_dataset(

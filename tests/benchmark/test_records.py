@@ -99,14 +99,17 @@ def test_a_papers_number_is_for_known_sets_alone() -> None:
 
 def test_intervals_and_kinds() -> None:
     def with_entropy(seed: int, ood: str, inside: float, outside: float) -> Result:
-        return replace(result("AE", "error", seed, 0.2 + seed / 10, ood), id_entropy=inside, ood_entropy=outside)
+        entropies = {"id_entropy": inside, "ood_entropy": outside}
+        return replace(
+            result("AE", "error", seed, 0.2 + seed / 10, ood), held_out=ood in ("mnist-0", "mnist-1"), **entropies
+        )
 
     rows = aggregate(
         [
             with_entropy(0, "mnist-1", 1.6, 0.9),
             with_entropy(1, "mnist-1", 1.6, 0.9),
             with_entropy(0, "mnist-0", 1.5, 1.9),
-            with_entropy(0, "constant", 1.5, 0.0),
+            with_entropy(0, "mnist-like", 1.5, 0.0),  # no class, whatever it is called
             result("AE", "error", 0, 0.5, "noise"),
         ]
     )
