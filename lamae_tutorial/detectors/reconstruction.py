@@ -33,7 +33,7 @@ class ReconstructionDetector(Detector):
         Output channels of the encoder's convolutions; the decoder mirrors them.
     reduction : {"sum", "mean"}
         How the errors of an image's pixels are combined. "sum" is Eqn (2) of the LAMAE paper as printed. "mean" makes
-        the error smaller by a factor of the number of pixels, compared with all other terms of a loss.
+        the error smaller by a factor of C x H x W, compared with all other terms of a loss.
 
     `channels` and `reduction` may be None: the detector then chooses, by default (16, 32, 64) and "sum".
     """
