@@ -4,8 +4,9 @@ Nothing is downloaded unless asked for.
 """
 
 import os
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ from platformdirs import user_cache_path
 from lamae_tutorial.data.images import ImageSet, ImageShape
 from lamae_tutorial.data.readers import (
     Arrays,
+    Named,
+    check_size,
+    is_divided,
+    is_folder,
     read_celeba,
     read_cifar10,
     read_class_folders,
@@ -23,8 +28,9 @@ from lamae_tutorial.data.readers import (
     read_idx_folder,
     read_notmnist_small,
     read_npz,
+    read_own_npz,
 )
-from lamae_tutorial.data.synthetic import SPLITS, SYNTHETIC
+from lamae_tutorial.data.synthetic import SYNTHETIC, check_split
 
 
 def load_images(
@@ -42,7 +48,9 @@ def load_images(
     name : str or path
         One of "digits" (embedded in scikit-learn), "mnist", "fashion_mnist", "cifar10", "celeba", "notmnist",
         "constant", "noise"; or the path of an `.npz` file in Keras layout, of a folder of class folders (with
-        or without `train/` and `test/` above them), or of a folder of images.
+        or without `train/` and `test/` above them), or of a folder of images. A text that is one of these names is
+        always the known set, with a warning if there is a file or folder of that name here; "./digits", "digits/" or
+        a `Path` is the folder.
     split : {"train", "test", "all"}
         A source that is not divided (digits, a folder without `train/` and `test/`, an `.npz` without
         `x_test`) is divided 80:20, stratified by label, in the same way at each call.
@@ -63,6 +71,29 @@ def load_images(
     -------
     ImageSet
 
+    Notes
+    -----
+    Rules for your own sets. What is left out is counted in a warning; `lamae score` decodes files by the same rules.
+
+    =============================  ===================================================================================
+    classes                        of all parts together: the labels in an `.npz` (whole numbers, truth values as 0 and
+                                   1, or texts; (N,) or (N, 1)), or the names of the folders. A part that lacks a class
+                                   keeps the numbers of the others.
+    not images, not classes        hidden files and folders (`.git`, `__MACOSX`), links to a folder above, other file
+                                   types, empty folders, images in nested folders or beside class folders
+    broken files, pipes, devices   left out; if nothing of a class is readable, the set is refused
+    pixels of an `.npz`            uint8, (N, H, W) or (N, H, W, 1 or 3)
+    16 bits, floats                scaled, never clipped: 0..65535 and 0..1 to 0..255; other ranges are refused
+    transparency                   laid on black
+    EXIF orientation               applied
+    animations, several pages      the first picture
+    palette, CMYK                  colour
+    bilevel                        grey, 0 and 255
+    grey and colour in one set     all are read as colour
+    different sizes                refused without `size`
+    the same image twice           kept
+    =============================  ===================================================================================
+
     Raises
     ------
     FileNotFoundError
@@ -72,27 +103,75 @@ def load_images(
     ConnectionError
         The download failed.
     """
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
+    check_split(split)
+    if not isinstance(name, str | os.PathLike):
+        raise ValueError(f"name must be a text or a path; got {name!r}")
     path = Path(name)
-    if size is not None and not path.is_dir():
-        raise ValueError(f"size brings the images of a folder to one size; {name} is no folder")
+    known = name in KNOWN
+    if known:
+        _say_namesake(path, data_root(root))
+    folder = not known and name != "" and is_folder(path)
+    if size is not None:
+        if not folder:
+            raise ValueError(f"size brings the images of a folder to one size; {name} is no folder")
+        size = check_size(size)
     if name in SYNTHETIC:
         return SYNTHETIC[str(name)](split=split, **synthetic)
     if synthetic:
         raise ValueError(f"{', '.join(synthetic)}: only {' and '.join(SYNTHETIC)} take further arguments, not {name}")
     if name == "digits":
-        return _image_set("digits", read_digits(split), _DIGITS, known=True)
+        return _image_set("digits", (read_digits(split), _DIGITS), known=True)
     if name in DATA_SETS:
         return _load_named(str(name), split, data_root(root), download)
-    if path.suffix != ".npz" and not path.is_dir():
-        raise ValueError(
-            f"unknown image set {str(name)!r}: neither one of {', '.join([*DATA_SETS, 'digits', *SYNTHETIC])} "
-            "nor the path of an .npz file or of a folder of class folders"
-        )
+    if folder:
+        return _image_set(_base(path), read_class_folders(path, split, size))
     if path.suffix == ".npz":
-        return _image_set(path.stem, read_npz(path, split))
-    return _image_set(path.name, *read_class_folders(path, split, size))
+        return _image_set(path.stem, read_own_npz(path, split))
+    raise ValueError(
+        f"unknown image set {str(name)!r}: neither one of {', '.join([*DATA_SETS, 'digits', *SYNTHETIC])} "
+        "nor the path of an .npz file or of a folder of class folders"
+    )
+
+
+def training_images(
+    name: str | os.PathLike[str], root: str | os.PathLike[str] | None = None, size: tuple[int, int] | None = None
+) -> ImageSet:
+    """The images of a set that a detector of one's own may be trained on, with the classes that they have.
+
+    Of a known set and of one with a test part these are the training images; of any other one all images.
+    A warning names the classes of the test part alone, which are left out.
+
+    Parameters and errors are those of :func:`load_images`.
+    """
+    divided = name in KNOWN or is_divided(Path(name))
+    images = load_images(name, "train" if divided else "all", root, size=size)
+    if images.labels is None:
+        return images
+    present, labels = torch.unique(images.labels, return_inverse=True)
+    classes = tuple(images.classes[label] for label in present.tolist())
+    missing = [label for label in range(len(images.classes)) if label not in present.tolist()]
+    if missing:
+        warnings.warn(
+            f"{images.name}: no training image has the class "
+            + ", ".join(repr(images.classes[label]) for label in missing)
+            + "; left out",
+            stacklevel=2,
+        )
+    return replace(images, labels=labels, classes=classes)
+
+
+def _base(path: Path) -> str:
+    """What a folder is called, "." and ".." included."""
+    return path.resolve().name if path.name in ("", "..") else path.name
+
+
+def _say_namesake(path: Path, root: Path) -> None:
+    name = str(path)
+    own_place = name in DATA_SETS and any(
+        place.absolute().is_relative_to(path.absolute()) for place in places(name, root)
+    )
+    if path.exists() and not own_place:
+        warnings.warn(f"{name} is the known set; the file or folder of this name here is ./{name}", stacklevel=3)
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
@@ -142,6 +221,9 @@ DATA_SETS = {
 }
 
 
+KNOWN = {"digits", *DATA_SETS, *SYNTHETIC}
+
+
 def places(name: str, root: Path) -> list[Path]:
     """Where the files of a named set are looked for, in this order."""
     return [root / f"{name}.npz", *(root / folder for folder, _ in DATA_SETS[name].folders)]
@@ -164,7 +246,7 @@ def _load_named(name: str, split: str, root: Path, download: bool) -> ImageSet:
     missing = []
     for place, read in zip(places(name, root), readers, strict=True):
         try:
-            return _image_set(name, read(place, split), spec.classes, known=True)
+            return _image_set(name, (read(place, split), spec.classes), known=True)
         except FileNotFoundError as error:
             missing.append(str(error.filename))
     if download and spec.torchvision:
@@ -182,14 +264,11 @@ def _load_named(name: str, split: str, root: Path, download: bool) -> ImageSet:
     )
 
 
-def _image_set(name: str, arrays: Arrays, classes: tuple[str, ...] = (), known: bool = False) -> ImageSet:
-    images, labels = arrays
+def _image_set(name: str, read: Named, known: bool = False) -> ImageSet:
+    (images, labels), classes = read
     if labels is None:
         classes = ()
-    elif not classes:
-        values, labels = np.unique(labels, return_inverse=True)
-        classes = tuple(str(value) for value in values)
-    elif labels.min() < 0 or labels.max() >= len(classes):
+    elif len(labels) and (labels.min() < 0 or labels.max() >= len(classes)):
         raise ValueError(f"{name}: labels must lie in 0..{len(classes) - 1}; got {labels.min()}..{labels.max()}")
     tensor = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
     targets = None if labels is None else torch.from_numpy(labels.astype(np.int64))

@@ -5,26 +5,33 @@ Nothing is unpickled but CIFAR-10's batches, and those only if their checksums a
 """
 
 import gzip
+import hashlib
 import os
+import stat
+import struct
 import tokenize
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from lzma import LZMAError
 from math import prod
+from operator import index
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from sklearn.datasets import load_digits
 
 from lamae_tutorial.data.images import stratified_split
 
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64] | None]  # images (N, H, W, C), labels (N,)
+Named = tuple[Arrays, tuple[str, ...]]  # labels are indices into the names of the classes
 
 # What damaged files make zipfile, NumPy and their like raise.
 DAMAGE = (
@@ -34,8 +41,9 @@ DAMAGE = (
     OSError,
     zlib.error,
     LZMAError,
-    KeyError,
-    NotImplementedError,
+    LookupError,
+    RuntimeError,  # an encrypted or unknown member
+    struct.error,
     MemoryError,  # a header that announces more than there is
     SyntaxError,  # a header is parsed as Python
     tokenize.TokenError,
@@ -57,67 +65,154 @@ def read_digits(split: str) -> Arrays:
 
 def npz_count(path: Path, key: str) -> int:
     """Number of images under this key of an `.npz` file (0: none), from its header alone."""
+    check_regular(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            if f"{key}.npy" not in archive.namelist():
-                return 0
-            with archive.open(f"{key}.npy") as member:
-                version = np.lib.format.read_magic(member)
-                read_header = {
-                    (1, 0): np.lib.format.read_array_header_1_0,
-                    (2, 0): np.lib.format.read_array_header_2_0,
-                }[version]
-                return int(read_header(member)[0][0])
+            return _npz_shape(archive, key)[0] if f"{key}.npy" in archive.namelist() else 0
     except DAMAGE as error:
         raise ValueError(f"{path}: not a readable .npz file ({error})") from error
 
 
-def read_npz(path: Path, split: str) -> Arrays:
-    if not path.is_file():
-        raise FileNotFoundError(2, "no such file", str(path))
+def read_header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order (Fortran's or not) and type of an array, from the start of a stream in NumPy's format."""
+    version = np.lib.format.read_magic(stream)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+    shape, fortran, dtype = read(stream)
+    if dtype.hasobject:
+        raise ValueError("an array holds Python objects, which are not unpickled; save numbers")
+    if any(length < 0 for length in shape):
+        raise ValueError(f"an array has the shape {shape} in its header")
+    return shape, fortran, dtype
+
+
+def _npz_shape(archive: zipfile.ZipFile, key: str) -> tuple[int, ...]:
+    with archive.open(f"{key}.npy") as member:
+        return read_header(member)[0]
+
+
+def check_regular(path: Path) -> None:
+    """Only a regular file is opened: a pipe or a device could keep a reader for ever.
+
+    Raises
+    ------
+    FileNotFoundError
+    ValueError
+        A pipe, a device, a socket or a folder.
+    """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            names = set(archive.files)
-            wanted = [part for part in ("train", "test") if split in (part, "all") and f"x_{part}" in names]
+        kind = path.stat().st_mode
+    except FileNotFoundError:
+        raise FileNotFoundError(2, "no such file", str(path)) from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    if not stat.S_ISREG(kind):
+        raise ValueError(f"{path}: no regular file")
+
+
+def read_npz(path: Path, split: str) -> Arrays:
+    """A known set: labels are the numbers in the file."""
+    arrays, values, divided = _read_npz(path, split)
+    if arrays[1] is not None:
+        if values.dtype != np.int64:
+            raise ValueError(f"{path}: labels must be whole numbers; got {values.dtype}")
+        arrays = arrays[0], values[arrays[1]]
+    return arrays if divided else _divide(arrays, split)
+
+
+def read_own_npz(path: Path, split: str) -> Named:
+    """A set of one's own: its classes are the values of the labels of all parts, in order."""
+    arrays, values, divided = _read_npz(path, split)
+    return arrays if divided else _divide(arrays, split), tuple(map(str, values.tolist()))
+
+
+def _read_npz(path: Path, split: str) -> tuple[Arrays, NDArray[Any], bool]:
+    """Images, labels as indices into the values of the labels of all parts, these values, and whether it is divided."""
+    check_regular(path)
+    try:
+        with path.open("rb") as file, NpzFile(file, allow_pickle=False) as stored:
+            for member in stored.zip.infolist():
+                check_memory(member.file_size)
+            names = set(stored.files)
+            parts = [part for part in ("train", "test") if f"x_{part}" in names]
             divided = "x_test" in names
-            if not divided and "x_train" in names:
-                wanted = ["train"]
-            for member in archive.zip.infolist():
-                _check_memory(member.file_size)
+            wanted = [part for part in parts if not divided or split in (part, "all")]
             if not wanted:
                 raise ValueError(
                     f"holds no split {split!r}: expected x_train and x_test (Keras layout); got {sorted(names)}"
                 )
-            arrays = _join(
-                _checked(archive[f"x_{part}"], archive[f"y_{part}"] if f"y_{part}" in names else None)
-                for part in wanted
-            )
+            shapes = {f"x_{part}": _npz_shape(stored.zip, f"x_{part}") for part in parts}
+            for shape in shapes.values():
+                _check_shape(shape)
+            if len({(*shape[1:3], shape[3:] == (3,)) for shape in shapes.values()}) > 1:
+                raise ValueError("images of one set must have one size and number of channels; got " + _both(shapes))
+            labels = {part: _labels(stored, part, shapes[f"x_{part}"][0]) for part in parts if f"y_{part}" in names}
+            if len({values.dtype.kind for values in labels.values()}) > 1:
+                kinds = ", ".join(f"y_{part} of {values.dtype}" for part, values in labels.items())
+                raise ValueError(f"labels of different kinds cannot be aligned; got {kinds}")
+            values = np.unique(np.concatenate(list(labels.values()))) if labels else np.empty(0, np.int64)
+            aligned = {part: np.searchsorted(values, of_part) for part, of_part in labels.items()}
+            if 0 < len(aligned.keys() & set(wanted)) < len(wanted):
+                without = ", ".join(f"x_{part}" for part in wanted if part not in aligned)
+                raise ValueError(f"{without}: there are no labels of it, but of the other part; read one part alone")
+            images = np.concatenate([_checked(stored[f"x_{part}"]) for part in wanted])
     except DAMAGE as error:
         raise ValueError(f"{path}: {error}") from error
-    return arrays if divided else _divide(arrays, split)
+    left_out = sorted(name for name in names if name.startswith("x_") and name not in shapes)
+    if left_out:
+        warnings.warn(f"{path}: left out {', '.join(left_out)}: only x_train and x_test are read", stacklevel=4)
+    found = [aligned[part].astype(np.int64) for part in wanted if part in aligned]
+    return (images, np.concatenate(found) if found else None), values, divided
 
 
-def _check_memory(size: int) -> None:
+def check_memory(size: int, what: str = "holds an array") -> None:
     """Refuse what memory cannot hold before it is unpacked: a small file may announce a huge array."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else _UNKNOWN_MEMORY
     if size > memory // 2:
+        raise ValueError(f"{what} of {size / 2**30:.1f} GiB, more than half of the {memory / 2**30:.1f} GiB here")
+
+
+def _both(shapes: dict[str, tuple[int, ...]]) -> str:
+    return ", ".join(
+        f"{name} of {shape[2]} x {shape[1]} pixels, {'colour' if shape[3:] == (3,) else 'grey'}"
+        for name, shape in shapes.items()
+    )
+
+
+def _labels(stored: Any, part: str, n: int) -> NDArray[Any]:
+    """The labels of one part, (N,): int64, or texts."""
+    labels = np.asarray(stored[f"y_{part}"])
+    if labels.shape not in ((n,), (n, 1)):
+        hint = "; save argmax(1) of one-hot labels" if labels.ndim == 2 and len(labels) == n else ""
         raise ValueError(
-            f"holds an array of {size / 2**30:.1f} GiB, more than half of the {memory / 2**30:.1f} GiB here"
+            f"y_{part}: {n} images need as many integer labels, one an image; got {labels.dtype} {labels.shape}{hint}"
+        )
+    labels = labels.reshape(n)
+    if labels.dtype.kind not in "iubUS":
+        raise ValueError(f"y_{part}: labels must be whole numbers or texts; got {labels.dtype}: save y.astype(int)")
+    if labels.dtype.kind in "US":
+        return labels.astype(str)
+    if labels.dtype == np.uint64 and n and labels.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"y_{part}: the label {labels.max()} is too large; the largest is {np.iinfo(np.int64).max}")
+    return labels.astype(np.int64)
+
+
+def _checked(images: NDArray[Any]) -> NDArray[np.uint8]:
+    if images.dtype != np.uint8:
+        raise ValueError(f"images must be uint8 with values 0..255; got {images.dtype}")
+    _check_shape(images.shape)
+    return images[..., None] if images.ndim == 3 else images
+
+
+def _check_shape(shape: tuple[int, ...]) -> None:
+    if len(shape) not in (3, 4) or 0 in shape[1:] or (len(shape) == 4 and shape[3] not in (1, 3)):
+        raise ValueError(
+            f"images must have the shape (N, H, W) or (N, H, W, 1 or 3); got {shape}{channels_hint(shape)}"
         )
 
 
-def _checked(images: NDArray[Any], labels: NDArray[Any] | None) -> Arrays:
-    if images.dtype != np.uint8:
-        raise ValueError(f"images must be uint8 with values 0..255; got {images.dtype}")
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.ndim != 4 or images.shape[-1] not in (1, 3):
-        raise ValueError(f"images must have the shape (N, H, W) or (N, H, W, 1 or 3); got {images.shape}")
-    if labels is not None:
-        if not np.issubdtype(labels.dtype, np.integer) or labels.size != len(images):
-            raise ValueError(f"{len(images)} images need as many integer labels; got {labels.dtype} {labels.shape}")
-        labels = labels.reshape(-1).astype(np.int64)
-    return images, labels
+def channels_hint(shape: tuple[int, ...]) -> str:
+    """What to do where channels seem to come first."""
+    return ": turn them by transpose(0, 2, 3, 1)" if len(shape) == 4 and shape[1] in (1, 3) else ""
 
 
 _IDX_FILES = {"train": "train", "test": "t10k"}
@@ -125,10 +220,14 @@ _IDX_FILES = {"train": "train", "test": "t10k"}
 
 def read_idx_folder(folder: Path, split: str) -> Arrays:
     parts = [stem for part, stem in _IDX_FILES.items() if split in (part, "all")]
-    return _join(
-        _checked(_read_idx(folder / f"{stem}-images-idx3-ubyte", 3), _read_idx(folder / f"{stem}-labels-idx1-ubyte", 1))
-        for stem in parts
-    )
+    read = []
+    for stem in parts:
+        images = _read_idx(folder / f"{stem}-images-idx3-ubyte", 3)
+        labels = _read_idx(folder / f"{stem}-labels-idx1-ubyte", 1)
+        if len(labels) != len(images):
+            raise ValueError(f"{folder}: {len(images)} {stem} images need as many integer labels; got {len(labels)}")
+        read.append((_checked(images), labels.astype(np.int64)))
+    return _join(read)
 
 
 def _read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
@@ -146,7 +245,7 @@ def _read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
                 begin = header[:4].hex()
                 raise ValueError(f"not an idx file of bytes with {ndim} dimensions; it begins with {begin!r}")
             shape = tuple(int(length) for length in np.frombuffer(header, ">u4", ndim, offset=4))
-            _check_memory(prod(shape))
+            check_memory(prod(shape))
             content = file.read(prod(shape) + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: not a readable .gz file ({error})") from error
@@ -168,7 +267,7 @@ def read_cifar10(folder: Path, split: str) -> Arrays:
             data = torchvision.datasets.CIFAR10(folder.parent, train=train)
         except RuntimeError as error:
             raise ValueError(f"{folder}: its files are incomplete or not the published ones ({error})") from error
-        return _checked(data.data, np.asarray(data.targets))
+        return _checked(data.data), np.asarray(data.targets)
 
     return _join(part(train) for train in (True, False) if split in ("all", "train" if train else "test"))
 
@@ -202,80 +301,267 @@ def read_notmnist_small(folder: Path, split: str) -> Arrays:
         raise FileNotFoundError(2, "no such folder", str(folder))
     if split == "train":
         raise ValueError(f"{folder}: notMNIST_small is a test set; it holds no split 'train'")
-    return _read_images(folder)[0]
+    return _read_images(_Tree(folder), tuple("ABCDEFGHIJ"))
 
 
-def read_class_folders(folder: Path, split: str, size: tuple[int, int] | None) -> tuple[Arrays, tuple[str, ...]]:
+def is_divided(path: Path) -> bool:
+    """Whether a folder or an `.npz` file of one's own has a part for tests."""
+    if is_folder(path):
+        return all((path / part).is_dir() for part in ("train", "test"))
+    return path.suffix == ".npz" and npz_count(path, "x_test") > 0
+
+
+def is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def read_class_folders(folder: Path, split: str, size: tuple[int, int] | None) -> Named:
+    """A folder of class folders or of images, or one with both `train/` and `test/` of these."""
     parts = [folder / part for part in ("train", "test")]
-    if not all(part.is_dir() for part in parts):
-        arrays, classes = _read_images(folder, size)
-        return _divide(arrays, split), classes
-    read = [_read_images(part, size) for part in parts if split in (part.name, "all")]
-    if len({classes for _, classes in read}) > 1:
-        raise ValueError(f"{folder}: train/ and test/ have different class folders")
-    return _join(arrays for arrays, _ in read), read[0][1]
+    divided = is_divided(folder)
+    trees = {part.name: _Tree(part) for part in parts} if divided else {"": _Tree(folder)}
+    classes = tuple(sorted({name for tree in trees.values() for name in tree.files if name}))
+    wanted = [tree for name, tree in trees.items() if not divided or split in (name, "all")]
+    if divided:
+        beside = Counter(
+            path.relative_to(folder).parts[0]
+            for entry in visible(folder)
+            if entry not in parts
+            for path in ([entry] if not entry.is_dir() else files_below(entry))
+            if is_picture(path)
+        )
+        if beside:
+            _warn(folder, [f"left out {_count(beside.total(), 'image')} beside train/ and test/ ({', '.join(beside)})"])
+    read = [_read_images(tree, classes, size) for tree in wanted]
+    for tree, (images, _) in zip(wanted, read, strict=True):
+        _say_duplicates(tree.folder, images)
+    shapes = {tree.folder.name: images.shape for tree, (images, _) in zip(wanted, read, strict=True)}
+    if len({shape[1:] for shape in shapes.values()}) > 1:
+        raise ValueError(f"{folder}: images of one set must have one size and number of channels; got {_both(shapes)}")
+    arrays = _join(read)
+    return arrays if divided else _divide(arrays, split), classes
 
 
-def _read_images(folder: Path, size: tuple[int, int] | None = None) -> tuple[Arrays, tuple[str, ...]]:
-    """All images of a folder of class folders, or of a folder of images, which then have no labels.
+_RESIZE = "bring them to one size (size=, --resize)"
 
-    Broken files are reported by a warning and left out.
+
+class _Tree:
+    """The picture files of a folder by class: those of its folders, or with the class "" those in it.
+
+    `left_out` says what else there is. Hidden entries are no part of it.
     """
-    classes = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
-    images: list[Image.Image] = []
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.left_out: list[str] = []
+        here, others = visible(folder), Counter[str]()
+        within: dict[str, list[Path]] = {"": [entry for entry in here if not entry.is_dir()]}
+        nested: list[Path] = []
+        for entry in here:
+            if entry.is_dir():
+                inner = visible(entry)
+                within[entry.name] = [path for path in inner if not path.is_dir()]
+                nested += [path for deep in inner if deep.is_dir() for path in files_below(deep) if is_picture(path)]
+        for paths in within.values():
+            others.update(path.suffix.lower() or "none" for path in paths if not is_picture(path))
+        self.files = {name: [path for path in paths if is_picture(path)] for name, paths in within.items()}
+        loose = self.files.pop("")
+        self.without = [name for name, paths in self.files.items() if not paths]
+        self.files = {name: paths for name, paths in self.files.items() if paths}
+        if self.files and loose:
+            self.left_out.append(f"{_count(len(loose), 'image')} beside the class folders (the first: {loose[0].name})")
+        elif loose:
+            self.files[""] = loose
+        if nested:
+            self.left_out.append(f"{_count(len(nested), 'image')} in nested folders (the first: {nested[0]})")
+        if others:
+            self.left_out.append(f"{_count(others.total(), 'file')} of other types ({', '.join(sorted(others))})")
+        if self.without:
+            self.left_out.append(f"folders without an image: {', '.join(map(repr, self.without))}")
+
+
+def visible(folder: Path) -> list[Path]:
+    """The entries of a folder in order, without hidden ones and links to a folder that holds them."""
+    entries = sorted(entry for entry in folder.iterdir() if not is_hidden(entry.name))
+    return [entry for entry in entries if not (entry.is_symlink() and entry.is_dir() and _is_above(entry, folder))]
+
+
+def is_hidden(name: str) -> bool:
+    """What begins with a point, and the folder that macOS puts into archives."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def is_picture(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _is_above(link: Path, folder: Path) -> bool:
+    here, target = folder.resolve(), link.resolve()
+    return target == here or target in here.parents
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files below a folder in order, without hidden ones. Links are followed, but no folder is read twice."""
+    seen: set[Path] = set()
+
+    def walk(at: Path) -> Iterator[Path]:
+        if at.resolve() not in seen:
+            seen.add(at.resolve())
+            for entry in visible(at):
+                if entry.is_dir():
+                    yield from walk(entry)
+                else:
+                    yield entry
+
+    return sorted(walk(folder))
+
+
+def _read_images(tree: _Tree, classes: tuple[str, ...], size: tuple[int, int] | None = None) -> Arrays:
+    """Decode the pictures of a tree; labels are indices into `classes`. A warning says what is left out, and why."""
+    foreign = {name: len(paths) for name, paths in tree.files.items() if classes and name not in classes}
+    if foreign:
+        found = ", ".join(
+            f"{_count(n, 'image')} in {name!r}" if name else f"{n} in none" for name, n in foreign.items()
+        )
+        raise ValueError(f"{tree.folder}: the class folders are {', '.join(classes)}; got {found}")
+    images: list[NDArray[np.uint8]] = []
     labels: list[int] = []
     broken: list[str] = []
-    for label, name in enumerate(classes or ("",)):
-        for path in sorted((folder / name).iterdir()):
-            if path.suffix.lower() not in IMAGE_SUFFIXES:
-                continue
+    total = sum(map(len, tree.files.values()))
+    for name, paths in tree.files.items():
+        before = len(images)
+        for path in paths:
             try:
                 image = open_image(path)
             except ValueError as error:
                 broken.append(str(error))
                 continue
-            if size is not None:
-                image = cover(image, size)
-            if images and image.size != images[0].size:
-                raise ValueError(
-                    f"{path}: is {image.size[0]} x {image.size[1]} pixels, the images before it "
-                    f"{images[0].size[0]} x {images[0].size[1]}; bring them to one size (size=, --resize)"
-                )
-            images.append(image)
-            labels.append(label)
+            pixels = np.asarray(image if size is None else cover(image, size))
+            if not images:
+                check_memory(total * pixels.size, f"{tree.folder}: its images need an array")
+            elif pixels.shape[:2] != images[0].shape[:2]:
+                here, there = (f"{shape[1]} x {shape[0]}" for shape in (pixels.shape, images[0].shape))
+                raise ValueError(f"{path}: is {here} pixels, the images before it {there}; {_RESIZE}")
+            images.append(pixels)
+            labels.append(classes.index(name) if classes else 0)
+        if name and len(images) == before:
+            raise ValueError(
+                f"{tree.folder}: class {name!r}: none of its {len(paths)} images is readable: {broken[-1]}"
+            )
+    said = [f"left out {what}" for what in tree.left_out]
     if broken:
-        warnings.warn(f"{folder}: left out {len(broken)} broken files: " + "; ".join(broken), stacklevel=2)
+        some = "; ".join(broken[:_NAMED]) + ("; ..." if len(broken) > _NAMED else "")
+        said = [f"left out {_count(len(broken), 'broken file')}: {some}", *said]
     if not images:
-        raise ValueError(f"{folder}: no readable image in it or in its class folders {list(classes)}")
-    mode = "L" if all(image.mode in ("1", "L") for image in images) else "RGB"
-    stacked = np.stack([np.asarray(image.convert(mode)) for image in images])
-    return _checked(stacked, np.asarray(labels) if classes else None), classes
+        raise ValueError("; ".join([f"{tree.folder}: no readable image in it or in its class folders", *said]))
+    colour = sum(pixels.ndim == 3 for pixels in images)
+    if 0 < colour < len(images):
+        said.append(f"{len(images) - colour} grey and {colour} colour images: all are read as colour")
+    if said:
+        _warn(tree.folder, said)
+    stacked = np.stack([_colour(pixels) for pixels in images] if colour else images)
+    return _checked(stacked), np.asarray(labels) if classes else None
+
+
+_NAMED = 10  # broken files in a warning
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" + "s" * (n != 1)
+
+
+def _warn(folder: Path, said: list[str]) -> None:
+    warnings.warn(f"{folder}: {'; '.join(said)}", stacklevel=5)
+
+
+def _colour(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, -1)
+
+
+def _say_duplicates(folder: Path, images: NDArray[np.uint8]) -> None:
+    repeated = len(images) - len({hashlib.sha1(image.tobytes()).digest() for image in images})
+    if repeated:
+        _warn(folder, [f"{_count(repeated, 'image')} with the same pixels as another one, kept"])
+
+
+def check_size(size: Any) -> tuple[int, int]:
+    """Height and width to which images are brought, as whole numbers that one image may have."""
+    try:
+        height, width = (index(side) for side in size)
+    except (TypeError, ValueError):
+        raise ValueError(f"size must be (height, width), two whole numbers; got {size!r}") from None
+    if min(height, width) < 1 or height * width > _MOST_PIXELS:
+        raise ValueError(f"size must be (height, width), of 1 to {_MOST_PIXELS} pixels in all; got {(height, width)}")
+    return height, width
+
+
+_MOST_PIXELS = 2**26  # 8192 x 8192
 
 
 def cover(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """An image brought to this height and width: scaled until it covers them, then cut around the middle."""
     height, width = size
-    image = image if image.mode == "L" else image.convert("RGB")  # a palette cannot be scaled
     return ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
 
 
 def open_image(path: Path) -> Image.Image:
-    """A decoded image file; a ValueError that names it if it is damaged, foreign or larger than Pillow's limit."""
+    """A decoded image file, grey (mode "L") or colour ("RGB"), by the rules of :func:`lamae_tutorial.load_images`.
+
+    Raises
+    ------
+    ValueError
+        With the file's name: it is damaged, foreign, no regular file or larger than Pillow's limit, or its levels have
+        no known scale.
+    """
     try:
+        check_regular(path)
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's about what it reads in spite of a fault
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 image.load()
-                return image
-    except (
-        UnidentifiedImageError,
-        OSError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:
+                return _grey_or_colour(_turned(image), _white(image))
+    except Exception as error:  # what a decoder raises over damaged bytes is not foreseeable
         raise ValueError(f"{path}: not a readable image ({error})") from error
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # EXIF data that cannot be read say nothing about the orientation
+        return image
+
+
+def _white(image: Image.Image) -> float:
+    """The highest level of a picture in the format that it was read from."""
+    if image.mode == "F":
+        return 1
+    if image.mode == "I" and image.format not in ("PNG", "PPM"):  # their 16 bits are I in some versions of Pillow
+        raise ValueError("32-bit whole numbers have no known white; save 8 or 16 bits")
+    if image.mode.startswith("I"):
+        return 2.0 ** getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0] - 1
+    return 255
+
+
+def _grey_or_colour(image: Image.Image, white: float) -> Image.Image:
+    mode = image.mode
+    if white != 255:
+        levels = np.asarray(image, np.float64)
+        if not (levels.min() >= 0 and levels.max() <= white):  # not-a-number fails this too
+            raise ValueError(f"its levels must lie in 0..{white:g}; got {levels.min():g} to {levels.max():g}")
+        return Image.fromarray(np.rint(levels * (255 / white)).astype(np.uint8))
+    if "transparency" in image.info or mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+        seen = image.convert("RGBA")
+        black = Image.new("RGBA", seen.size, (0, 0, 0, 255))
+        flat = Image.alpha_composite(black, seen)
+        return flat.getchannel("R") if mode in ("1", "L", "LA", "La") else flat.convert("RGB")
+    return image.convert("L" if mode in ("1", "L") else "RGB")
+
+
+_BITS_PER_SAMPLE = 258  # TIFF
 
 
 def _divide(arrays: Arrays, split: str) -> Arrays:
