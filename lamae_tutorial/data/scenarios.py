@@ -5,9 +5,11 @@ the test images, and all test sets are cut to the same number. "test-only" takes
 """
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from numbers import Integral
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -75,7 +77,8 @@ def leave_one_class_out(
     name : str or path
         A data set with labels, see :func:`load_images`.
     held_out_class : int or str
-        The OoD class: a whole number is its label, a text its name, or its label if no class has that name.
+        The OoD class: a whole number is its label as the file has it, a text its name. Where names are no numbers
+        (cat, dog), a whole number, also as a text, counts the classes from 0.
     protocol : {"balanced", "test-only"}
         See the module's description.
     random_state : int
@@ -92,22 +95,26 @@ def leave_one_class_out(
     Raises
     ------
     ValueError
-        The class does not exist, or the set has no labels.
+        The class does not exist, it is ambiguous, it has no test images, the set has no labels, or the test images
+        have a class that the training images lack.
     """
     _check_protocol(protocol)
     train = load(name, "train", root, download)
     test = load(name, "test", root, download)
     if train.labels is None or test.labels is None:
         raise ValueError(f"{train.name} has no labels, so that no class can be held out")
-    held_out = _label(held_out_class, train.classes)
-    if held_out is None:
-        raise ValueError(
-            f"{train.name} has no class {held_out_class!r}; it has "
-            + ", ".join(f"{label} ({label_name})" for label, label_name in enumerate(train.classes))
-        )
+    held_out = _label(held_out_class, train)
+    _check_parts(train, test, held_out)
     if len(train.classes) < 2:
         raise ValueError(f"{train.name} has a single class: none is left when it is held out")
     parts = [train, test] if protocol == "balanced" else [test]
+    inside, outside = zip(*(_id_and_ood(part, held_out) for part in (train, test)), strict=True)
+    if not all(inside) or not sum(outside[-len(parts) :]):
+        raise ValueError(
+            f"{train.name} without {train.classes[held_out]}: protocol {protocol!r} needs ID images to train on and to "
+            f"test, and OoD images; got {inside[0]} and {inside[1]} ID, {outside[0]} training and {outside[1]} test "
+            "images of the held-out class"
+        )
     ood_images = torch.cat([part.images[part.labels == held_out] for part in parts if part.labels is not None])
     ood_name = f"{train.name}-{train.classes[held_out]}"
     scenario = _scenario(
@@ -157,10 +164,13 @@ def cross_dataset(
     Scenario
     """
     _check_protocol(protocol)
+    if isinstance(ood_names, str | os.PathLike | ImageSet):
+        raise ValueError(f"ood_names must be a list of sets, such as ['noise']; got {ood_names!r}")
     if not ood_names:
         raise ValueError("ood_names is empty: name at least one OoD set")
     train = load(id_name, "train", root, download)
     test = load(id_name, "test", root, download)
+    _check_parts(train, test)
     loaded = [
         source if isinstance(source, ImageSet) else load(source, _ood_split(source), root, download)
         for source in ood_names
@@ -186,12 +196,60 @@ def _check_protocol(protocol: str) -> None:
         raise ValueError(f"protocol must be one of {', '.join(get_args(Protocol))}; got {protocol!r}")
 
 
-def _label(wanted: int | str, classes: tuple[str, ...]) -> int | None:
-    """The label of a class given by label or name; None if there is no such class."""
-    if wanted in classes:
-        return classes.index(str(wanted))
-    label = int(wanted) if isinstance(wanted, int) or wanted.isdecimal() else -1
-    return label if 0 <= label < len(classes) else None
+def _id_and_ood(images: ImageSet, held_out: int) -> tuple[int, int]:
+    """Numbers of images of the other classes and of the held-out one."""
+    assert images.labels is not None
+    ood = int((images.labels == held_out).sum())
+    return len(images) - ood, ood
+
+
+def _check_parts(train: ImageSet, test: ImageSet, held_out: int | None = None) -> None:
+    """Refuse parts of different classes or shapes, and ID test images of a class that has no training image."""
+    if train.classes != test.classes or train.image_shape != test.image_shape:
+        raise ValueError(
+            f"{train.name}: training images of {train.image_shape} with the classes {list(train.classes)} and test "
+            f"images of {test.image_shape} with the classes {list(test.classes)} are no parts of one set"
+        )
+    if train.labels is None or test.labels is None:
+        return
+    counts = torch.bincount(test.labels, minlength=len(test.classes)).tolist()
+    present = set(train.labels.tolist()) | {held_out}
+    missing = {test.classes[label]: n for label, n in enumerate(counts) if n and label not in present}
+    if missing:
+        raise ValueError(
+            f"{train.name}: classes without a training image cannot be in-distribution: "
+            + ", ".join(f"{name} ({n} test images)" for name, n in missing.items())
+        )
+
+
+def _label(wanted: Any, images: ImageSet) -> int:
+    """The place of a class that is given by label or name."""
+    if isinstance(wanted, bool) or not isinstance(wanted, str | Integral):
+        raise ValueError(f"held_out_class must be a whole number or a name; got {wanted!r}")
+    names = images.classes
+    numbered = all(_WHOLE.fullmatch(name) for name in names)
+    if isinstance(wanted, str):
+        places = {place for place, name in enumerate(names) if name == wanted}
+        if not places and not numbered and wanted.isdecimal():
+            places = {int(wanted)}
+    else:
+        places = {place for place, name in enumerate(names) if _WHOLE.fullmatch(name) and int(name) == wanted}
+        if not numbered:
+            places.add(int(wanted))
+    places &= set(range(len(names)))
+    if len(places) > 1:
+        found = ", ".join(repr(names[place]) for place in sorted(places))
+        raise ValueError(f"{images.name}: class {wanted!r} is ambiguous: {found}; give the name, as a text")
+    if not places:
+        shown = names if numbered else range(len(names))
+        raise ValueError(
+            f"{images.name} has no class {wanted!r}; it has "
+            + ", ".join(f"{label} ({name})" for label, name in zip(shown, names, strict=True))
+        )
+    return places.pop()
+
+
+_WHOLE = re.compile("-?[0-9]+")
 
 
 def _ood_split(name: Name) -> str:

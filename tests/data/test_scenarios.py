@@ -46,10 +46,10 @@ def test_a_class_is_held_out_by_label_or_name(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat([3, 8, 0], 20)
     np.savez(tmp_path / "own.npz", x_train=rng.integers(0, 256, (60, 4, 4), dtype=np.uint8), y_train=labels)
-    for wanted, name in [(1, "3"), ("3", "3"), ("0", "0"), (0, "0"), ("8", "8"), ("1", "3"), (2, "8")]:
+    for wanted, name in [(3, "3"), ("3", "3"), ("0", "0"), (0, "0"), ("8", "8"), (8, "8")]:
         assert list(leave_one_class_out(tmp_path / "own.npz", wanted).ood) == [f"own-{name}"]
-    for wanted in ("4", 3, -1, "three"):
-        with pytest.raises(ValueError, match=r"own has no class .*; it has 0 \(0\), 1 \(3\), 2 \(8\)"):
+    for wanted in ("4", "1", 1, 2, -1, "three"):
+        with pytest.raises(ValueError, match=r"own has no class .*; it has 0 \(0\), 3 \(3\), 8 \(8\)"):
             leave_one_class_out(tmp_path / "own.npz", wanted)
 
 
