@@ -25,7 +25,18 @@ from tqdm import tqdm
 
 from lamae_tutorial.complexity import shannon_entropy
 from lamae_tutorial.data.images import ImageShape
-from lamae_tutorial.data.readers import DAMAGE, IMAGE_SUFFIXES, cover, open_image
+from lamae_tutorial.data.readers import (
+    DAMAGE,
+    IMAGE_SUFFIXES,
+    channels_hint,
+    check_regular,
+    cover,
+    files_below,
+    is_hidden,
+    is_picture,
+    open_image,
+    read_header,
+)
 from lamae_tutorial.detectors.base import Detector
 from lamae_tutorial.detectors.reconstruction import CORRECTED
 
@@ -84,7 +95,9 @@ def score_images(
         Fitted and calibrated.
     source : str
         A folder (with its subfolders), a pattern such as ``"*.png"``, or a file. Arrays are (N, H, W) or
-        (N, H, W, 1 or 3), uint8 or float in [0, 1].
+        (N, H, W, 1 or 3), uint8 or float in [0, 1]. Files are decoded by the rules of
+        :func:`lamae_tutorial.load_images`; for a detector of grey images, colour becomes grey. Hidden files and folders
+        have no rows, and a folder that is linked several times is scored once.
     out : Path
         A new file, `.csv` or `.parquet` (which needs pyarrow). Its columns are `COLUMNS`. "verdict" is "ood" if the
         p-value is at most alpha, else "id". "problem" says why an image has no score.
@@ -124,7 +137,7 @@ def score_images(
     detector.check_alpha(alpha)
     images: _Files | _Arrays
     files = _listed(source)
-    if files and all(path.suffix in (".npy", ".npz") for path in files):
+    if all(path.suffix.lower() in (".npy", ".npz") for path in files):
         images = _Arrays(files, detector.image_shape_)
     else:
         images = _Files(files, detector.image_shape_, resize)
@@ -221,15 +234,28 @@ def _listed(source: str) -> list[Path]:
     """Return the files of a path or a pattern, sorted."""
     path = Path(source)
     if path.is_dir():
-        files = sorted(entry for entry in path.rglob("*") if entry.is_file() and not entry.name.startswith("."))
-    elif path.exists():
+        files = files_below(path)
+    elif path.exists() or path.is_symlink():
         files = [path]
     else:
-        # Path.glob refuses absolute patterns.
-        files = sorted(Path(name) for name in glob.glob(source, recursive=True) if Path(name).is_file())  # noqa: PTH207
+        files = _matching(path)
     if not files:
         raise FileNotFoundError(f"{source} is not an existing file, and no file matches it as a pattern")
     return files
+
+
+def _matching(pattern: Path) -> list[Path]:
+    """Return the files that match a pattern. "**" follows no links; hidden parts only match if they are written out."""
+    parts = [*pattern.parts, "*"] if pattern.name == "**" else list(pattern.parts)
+    fixed = next((number for number, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    if fixed == len(parts):
+        return []
+    base = Path(*parts[:fixed])
+    return sorted(
+        path
+        for path in base.glob(str(Path(*parts[fixed:])))
+        if not path.is_dir() and not any(is_hidden(part) and part not in parts for part in path.relative_to(base).parts)
+    )
 
 
 class _Files(Dataset[tuple[NDArray[np.uint8] | None, str]]):
@@ -245,7 +271,7 @@ class _Files(Dataset[tuple[NDArray[np.uint8] | None, str]]):
         """Return the pixels (C, H, W) and an empty string, or None and the problem."""
         path = self.files[number]
         channels, height, width = self.image_shape
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
+        if not is_picture(path):
             return None, f"not an image file: the name must end in one of {' '.join(sorted(IMAGE_SUFFIXES))}"
         try:
             image = open_image(path).convert("L" if channels == 1 else "RGB")
@@ -278,10 +304,12 @@ class _Arrays:
             if part.shape[1:] not in ((height, width, channels), (height, width)[: 2 if channels == 1 else 0]):
                 raise ValueError(
                     f"{part.name}: images must have the shape (N, {height}, {width}, {channels}), as in training; "
-                    f"got {part.shape}"
+                    f"got {part.shape}{channels_hint(part.shape)}"
                 )
             if part.dtype != np.uint8 and part.dtype.kind != "f":
                 raise ValueError(f"{part.name}: images must be uint8, or float in [0, 1]; got {part.dtype}")
+        if not len(self):
+            raise ValueError(f"{', '.join(map(str, files))}: no image in it")
 
     def __len__(self) -> int:
         return sum(part.shape[0] for part in self.parts)
@@ -292,10 +320,11 @@ class _Arrays:
             start = min(skip, part.shape[0])
             skip -= start
             for array in part.read(start, batch_size):
+                if array.dtype != np.uint8:
+                    array = array.astype(np.float32)
                 images = torch.from_numpy(array.reshape(-1, height, width, channels).transpose(0, 3, 1, 2).copy())
                 problems = [""] * len(images)
                 if images.dtype != torch.uint8:
-                    images = images.float()
                     bad = ~((images >= 0) & (images <= 1)).flatten(1).all(1)
                     problems = ["float pixels must lie in [0, 1]" if is_bad else "" for is_bad in bad.tolist()]
                     images = images[~bad]
@@ -327,7 +356,7 @@ class _ArrayPart:
         first = start
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as stream:
-                _read_header(stream)
+                read_header(stream)
                 stream.seek(start * each, 1)
                 for first in range(start, self.shape[0], batch_size):
                     wanted = min(batch_size, self.shape[0] - first) * each
@@ -341,8 +370,9 @@ class _ArrayPart:
 
 def _array_parts(path: Path) -> list[_ArrayPart]:
     """Return the image arrays of a file. In an `.npz` file with names x... (Keras layout) these are the images."""
+    check_regular(path)
     try:
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             array = np.load(path, mmap_mode="r", allow_pickle=False)
             return [_ArrayPart(path, "", array.shape, array.dtype)]
         with zipfile.ZipFile(path) as archive:
@@ -350,22 +380,15 @@ def _array_parts(path: Path) -> list[_ArrayPart]:
             parts = []
             for member in [name for name in members if name.startswith("x")] or members:
                 with archive.open(member) as stream:
-                    parts.append(_ArrayPart(path, member, *_read_header(stream)))
+                    shape, fortran, dtype = read_header(stream)
+                if fortran:
+                    raise ValueError("the array has Fortran order; save it with numpy.ascontiguousarray")
+                parts.append(_ArrayPart(path, member, shape, dtype))
     except DAMAGE as error:
         raise ValueError(f"{path}: the arrays cannot be read ({error})") from error
     if not parts:
         raise ValueError(f"{path}: the file holds no array")
     return parts
-
-
-def _read_header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Read the shape and type of an array from the start of a stream in NumPy's format."""
-    version = np.lib.format.read_magic(stream)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-    shape, fortran, dtype = read(stream)
-    if fortran or dtype.hasobject:
-        raise ValueError("the array has Fortran order or holds Python objects; save it with numpy.ascontiguousarray")
-    return shape, dtype
 
 
 # The table -----------------------------------------------------------------------------------------------------------
