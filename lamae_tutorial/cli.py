@@ -316,8 +316,7 @@ def _fit(options: argparse.Namespace) -> None:
     )
     check_target(options.out)
     size = None if options.resize is None else (options.resize, options.resize)
-    split = "train" if options.data in datasets.DATA_SETS else "all"
-    images = datasets.load_images(options.data, split, options.root, size=size)
+    images = datasets.training_images(options.data, options.root, size)
     print(images)
     try:
         fit_images(detector, images, kind=options.score, per_class=options.per_class, random_state=options.seed)
