@@ -16,13 +16,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 ImageShape = tuple[int, int, int]  # (channels, height, width)
+Images = Tensor | NDArray[Any]
+Labels = Tensor | NDArray[Any] | list[int]
 
 MISSING = -1  # an image without a label
 VALIDATION_SHARE = 0.1  # of the ID training images (LAMAE paper, Section 4.1)
 _FEWEST = 4  # images to train on
-
-Images = Tensor | NDArray[Any]
-Labels = Tensor | NDArray[Any] | list[int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +91,9 @@ class ImageSet:
         return replace(self, images=self.images[which], labels=labels)
 
 
+Validation = ImageSet | tuple[Images, Labels | None]
+
+
 def check_images(images: Images, image_shape: ImageShape | None = None) -> Tensor:
     """Images as uint8 or float32 tensor (N, C, H, W).
 
@@ -115,6 +117,40 @@ def check_images(images: Images, image_shape: ImageShape | None = None) -> Tenso
     return tensor.float()
 
 
+def check_labels(labels: Labels, n: int, lowest: int = 0, num_classes: int | None = None) -> Tensor:
+    """Labels as int64 tensor (n,) on the CPU.
+
+    Raises
+    ------
+    ValueError
+        Not n whole numbers, or a label below `lowest` or, where `num_classes` is given, not below it.
+    """
+    tensor = torch.as_tensor(labels)
+    if tensor.shape != (n,) or tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+        raise ValueError(
+            f"labels must be {n} whole numbers, one an image; got {tensor.dtype} of shape {tuple(tensor.shape)}"
+        )
+    low, high = int(tensor.min()), int(tensor.max())
+    if low < lowest or (num_classes is not None and high >= num_classes):
+        expected = f">= {lowest}"
+        if num_classes is not None:
+            expected = f"in {lowest}..{num_classes - 1}, the classes of the training images"
+        raise ValueError(f"labels must be {expected}; got labels from {low} to {high}")
+    return tensor.long().cpu()
+
+
+def count_classes(labels: Tensor) -> int:
+    """S; every class 0..S-1 must occur, and there must be two at least."""
+    present = torch.unique(labels[labels != MISSING]).tolist()
+    if present != list(range(len(present))):
+        raise ValueError(f"labels must be 0..S-1 with no class missing; got the classes {present}: renumber them")
+    if len(present) < 2:
+        raise ValueError(
+            f"there are labels of {len(present)} classes: a detector that uses labels needs at least two classes"
+        )
+    return len(present)
+
+
 def stratified_split(labels: Tensor | None, n: int, share: float, random_state: int) -> tuple[Tensor, Tensor]:
     """Divide the indices 0..n-1 at random, with equal shares of each class where there are labels.
 
@@ -132,9 +168,6 @@ def stratified_split(labels: Tensor | None, n: int, share: float, random_state: 
             stratify = labels.numpy()
     rest, part = train_test_split(np.arange(n), test_size=share, random_state=random_state, stratify=stratify)
     return torch.from_numpy(np.sort(rest)), torch.from_numpy(np.sort(part))
-
-
-Validation = ImageSet | tuple[Images, Labels | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,46 +246,6 @@ def training_data(
     return TrainingData(tensor, targets, held_back, held_back_targets, num_classes, seed)
 
 
-def check_labels(labels: Labels, n: int, lowest: int = 0, num_classes: int | None = None) -> Tensor:
-    """Labels as int64 tensor (n,) on the CPU.
-
-    Raises
-    ------
-    ValueError
-        Not n whole numbers, or a label below `lowest` or, where `num_classes` is given, not below it.
-    """
-    tensor = torch.as_tensor(labels)
-    if tensor.shape != (n,) or tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
-        raise ValueError(
-            f"labels must be {n} whole numbers, one an image; got {tensor.dtype} of shape {tuple(tensor.shape)}"
-        )
-    low, high = int(tensor.min()), int(tensor.max())
-    if low < lowest or (num_classes is not None and high >= num_classes):
-        expected = f">= {lowest}"
-        if num_classes is not None:
-            expected = f"in {lowest}..{num_classes - 1}, the classes of the training images"
-        raise ValueError(f"labels must be {expected}; got labels from {low} to {high}")
-    return tensor.long().cpu()
-
-
-def count_classes(labels: Tensor) -> int:
-    """S; every class 0..S-1 must occur, and there must be two at least."""
-    present = torch.unique(labels[labels != MISSING]).tolist()
-    if present != list(range(len(present))):
-        raise ValueError(f"labels must be 0..S-1 with no class missing; got the classes {present}: renumber them")
-    if len(present) < 2:
-        raise ValueError(
-            f"there are labels of {len(present)} classes: a detector that uses labels needs at least two classes"
-        )
-    return len(present)
-
-
-def shape_of(images: Tensor) -> ImageShape:
-    """Channels, height and width of the images (N, C, H, W)."""
-    channels, height, width = images.shape[1:]
-    return channels, height, width
-
-
 def bring_to_shape(images: Tensor, image_shape: ImageShape) -> Tensor:
     """Bring images to another shape by a fixed rule.
 
@@ -283,3 +276,9 @@ def bring_to_shape(images: Tensor, image_shape: ImageShape) -> Tensor:
     top, left = (height - small[0]) // 2, (width - small[1]) // 2
     images = F.pad(images, (left, width - small[1] - left, top, height - small[0] - top))
     return images.expand(-1, channels, -1, -1).contiguous() if images.shape[1] < channels else images
+
+
+def shape_of(images: Tensor) -> ImageShape:
+    """Channels, height and width of the images (N, C, H, W)."""
+    channels, height, width = images.shape[1:]
+    return channels, height, width
