@@ -1,6 +1,6 @@
-"""The named image sets: where their files are looked for, and how to get them.
+"""The named image sets: where their files are searched for, and how to get them.
 
-Nothing is downloaded unless asked for.
+Nothing is downloaded unless you ask for it.
 """
 
 import os
@@ -41,28 +41,28 @@ def load_images(
     size: tuple[int, int] | None = None,
     **synthetic: Any,
 ) -> ImageSet:
-    """Load a set of images by its name, or one's own by its path.
+    """Load a known set of images by its name, or your own images by their path.
 
     Parameters
     ----------
     name : str or path
-        One of "digits" (embedded in scikit-learn), "mnist", "fashion_mnist", "cifar10", "celeba", "notmnist",
-        "constant", "noise"; or the path of an `.npz` file in Keras layout, of a folder of class folders (with
-        or without `train/` and `test/` above them), or of a folder of images. A text that is one of these names is
-        always the known set, with a warning if there is a file or folder of that name here; "./digits", "digits/" or
-        a `Path` is the folder.
+        One of "digits" (included in scikit-learn), "mnist", "fashion_mnist", "cifar10", "celeba", "notmnist",
+        "constant", "noise"; or the path of an `.npz` file in Keras layout, of a folder of class folders (with or
+        without `train/` and `test/` above them), or of a folder of images. A string that is one of these names always
+        means the known set; if the current folder has a file or folder of this name, a warning says so. Write
+        "./digits", "digits/" or ``Path("digits")`` for the folder.
     split : {"train", "test", "all"}
-        A source that is not divided (digits, a folder without `train/` and `test/`, an `.npz` without
-        `x_test`) is divided 80:20, stratified by label, in the same way at each call.
+        A source without a split (digits, a folder without `train/` and `test/`, an `.npz` file without `x_test`) is
+        divided 80:20, stratified by label, and always in the same way.
     root : path, optional
         The folder of the data. By default the environment variable LAMAE_DATA, else the platform's cache folder.
-        Looked for there: `<name>.npz`, then torchvision's own folders (and for notMNIST the folder
-        `notMNIST_small` of PNG files, then its idx files in `notMNIST/raw`).
+        First `<name>.npz` is searched for, then the folder that torchvision writes. notMNIST is searched for in
+        `notMNIST_small` (PNG files), then in `notMNIST/raw` (idx files).
     download : bool
-        Fetch a set that was not found, through torchvision, which holds it against its checksum.
+        Download a missing set with torchvision, which checks its checksum.
     size : (int, int), optional
-        For a folder only: height and width for :func:`lamae_tutorial.data.readers.cover`. By default the images must be
-        of one size.
+        For a folder only: height and width for :func:`lamae_tutorial.data.readers.cover`. By default all images must
+        have the same size.
     **synthetic
         For "constant" and "noise" only: see :func:`lamae_tutorial.constant_images` and
         :func:`lamae_tutorial.noise_images`.
@@ -73,39 +73,39 @@ def load_images(
 
     Notes
     -----
-    Rules for your own sets. What is left out is counted in a warning; `lamae score` decodes files by the same rules.
+    Rules for your own sets. A warning counts what is left out. `lamae score` decodes image files by the same rules.
 
-    =============================  ===================================================================================
-    classes                        of all parts together: the labels in an `.npz` (whole numbers, truth values as 0 and
-                                   1, or texts; (N,) or (N, 1)), or the names of the folders. A part that lacks a class
-                                   keeps the numbers of the others.
-    not images, not classes        hidden files and folders (`.git`, `__MACOSX`), links to a folder above, other file
-                                   types, empty folders, images in nested folders or beside class folders
-    broken files, pipes, devices   left out; if nothing of a class is readable, the set is refused
-    pixels of an `.npz`            uint8, (N, H, W) or (N, H, W, 1 or 3)
-    16 bits, floats                scaled, never clipped: 0..65535 and 0..1 to 0..255; other ranges are refused
-    transparency                   laid on black
-    EXIF orientation               applied
-    animations, several pages      the first picture
-    palette, CMYK                  colour
-    bilevel                        grey, 0 and 255
-    grey and colour in one set     all are read as colour
-    different sizes                refused without `size`
-    the same image twice           kept
-    =============================  ===================================================================================
+    ============================  =====================================================================================
+    classes                       Those of all splits together: the labels of an `.npz` (integers, booleans as 0 and 1,
+                                  or strings, (N,) or (N, 1)), or the names of the folders. A split without images of a
+                                  class keeps the numbers of the other classes.
+    left out                      Hidden files and folders, `__MACOSX`, links to a folder above, other file types, empty
+                                  class folders, images in nested folders or beside class folders.
+    broken files, pipes, devices  Left out. A class without a readable image is refused.
+    arrays                        uint8, (N, H, W) or (N, H, W, 1 or 3).
+    16-bit and float images       Scaled to 0..255 from 0..65535 and 0..1, never clipped. Other ranges are refused.
+    transparency                  Composited on black.
+    EXIF orientation              Applied.
+    animations, several pages     The first image is read.
+    palettes, CMYK                Read as colour.
+    bilevel                       Read as grey, 0 and 255.
+    grey and colour in one set    All are read as colour, with a warning.
+    different sizes               Refused without `size`.
+    duplicates                    Kept, with a warning.
+    ============================  =====================================================================================
 
     Raises
     ------
     FileNotFoundError
-        The data are in none of the places, which the message lists, with the command that gets them.
+        The data were not found. The message lists the places that were searched and the command that gets the data.
     ValueError
-        An unknown name or split, or a damaged, truncated or wrongly shaped file, which the message names.
+        The name or the split is unknown, or a file is damaged, truncated or has the wrong shape. The message names it.
     ConnectionError
         The download failed.
     """
     check_split(split)
     if not isinstance(name, str | os.PathLike):
-        raise ValueError(f"name must be a text or a path; got {name!r}")
+        raise ValueError(f"name must be a string or a path; got {name!r}")
     path = Path(name)
     known = name in KNOWN
     if known:
@@ -113,7 +113,7 @@ def load_images(
     folder = not known and name != "" and is_folder(path)
     if size is not None:
         if not folder:
-            raise ValueError(f"size brings the images of a folder to one size; {name} is no folder")
+            raise ValueError(f"size is only for a folder of images; {name} is not a folder: leave size out")
         size = check_size(size)
     if name in SYNTHETIC:
         return SYNTHETIC[str(name)](split=split, **synthetic)
@@ -129,19 +129,19 @@ def load_images(
         return _image_set(path.stem, read_own_npz(path, split))
     raise ValueError(
         f"unknown image set {str(name)!r}: neither one of {', '.join([*DATA_SETS, 'digits', *SYNTHETIC])} "
-        "nor the path of an .npz file or of a folder of class folders"
+        "nor the path of an .npz file or of a folder of images"
     )
 
 
 def training_images(
     name: str | os.PathLike[str], root: str | os.PathLike[str] | None = None, size: tuple[int, int] | None = None
 ) -> ImageSet:
-    """The images of a set that a detector of one's own may be trained on, with the classes that they have.
+    """Return the images that a detector may be trained on, with the classes that they have.
 
-    Of a known set and of one with a test part these are the training images; of any other one all images.
-    A warning names the classes of the test part alone, which are left out.
+    These are the training images of a known set and of a set with test images, and all images of any other set. A
+    warning names the classes that only the test images have; they are left out.
 
-    Parameters and errors are those of :func:`load_images`.
+    Parameters and errors are the same as in :func:`load_images`.
     """
     divided = name in KNOWN or is_divided(Path(name))
     images = load_images(name, "train" if divided else "all", root, size=size)
@@ -161,7 +161,7 @@ def training_images(
 
 
 def _base(path: Path) -> str:
-    """What a folder is called, "." and ".." included."""
+    """Return the name of a folder, also of "." and ".."."""
     return path.resolve().name if path.name in ("", "..") else path.name
 
 
@@ -171,19 +171,21 @@ def _say_namesake(path: Path, root: Path) -> None:
         place.absolute().is_relative_to(path.absolute()) for place in places(name, root)
     )
     if path.exists() and not own_place:
-        warnings.warn(f"{name} is the known set; the file or folder of this name here is ./{name}", stacklevel=3)
+        warnings.warn(
+            f"{name} means the known set; write ./{name} for the file or folder of this name here", stacklevel=3
+        )
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
-    """The folder in which data are looked for: the argument, else LAMAE_DATA, else the platform's cache folder."""
+    """Return the folder of the data: the argument, else LAMAE_DATA, else the platform's cache folder."""
     return Path(root or os.environ.get("LAMAE_DATA") or user_cache_path("lamae_tutorial")).expanduser()
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """What is known of a named set before any file is read; the counts are those of the published set.
+    """What is known about a named set before any file is read. The counts are those of the published set.
 
-    Results are kept with some of the images, but not of a set that may not be passed on.
+    Some images are stored with the results, unless `may_be_passed_on` is False.
     """
 
     shape: ImageShape
@@ -225,17 +227,17 @@ KNOWN = {"digits", *DATA_SETS, *SYNTHETIC}
 
 
 def places(name: str, root: Path) -> list[Path]:
-    """Where the files of a named set are looked for, in this order."""
+    """Return the places where the files of a named set are searched for, in this order."""
     return [root / f"{name}.npz", *(root / folder for folder, _ in DATA_SETS[name].folders)]
 
 
 def found(name: str, root: Path) -> Path | None:
-    """The first of the places that exists."""
+    """Return the first of these places that exists, or None."""
     return next((place for place in places(name, root) if place.exists()), None)
 
 
 def how_to_get(name: str, root: Path) -> str:
-    """The command that gets a named set, or what to do where there is none."""
+    """Return the command that downloads a named set, or the steps to take if there is no such command."""
     spec = DATA_SETS[name]
     return f"lamae datasets --download {name} --data {root}" if spec.torchvision else spec.hint
 
@@ -258,9 +260,9 @@ def _load_named(name: str, split: str, root: Path, download: bool) -> ImageSet:
             raise ConnectionError(f"{name} could not be downloaded to {root}: {error}") from error
         return _load_named(name, split, root, download=False)
     raise FileNotFoundError(
-        f"{name} was not found. Looked for:\n"
+        f"{name} was not found. These places were searched:\n"
         + "".join(f"  {place}\n" for place in missing)
-        + f"Get it:  {how_to_get(name, root)}\nOr name the folder that has it by LAMAE_DATA, root= or --data."
+        + f"Get it:  {how_to_get(name, root)}\nIf you have it, name its folder with LAMAE_DATA, root= or --data."
     )
 
 

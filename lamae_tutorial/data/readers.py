@@ -1,7 +1,7 @@
 """Readers of image files: .npz, idx, CIFAR-10's batches and folders of pictures.
 
-Each takes a path and a split and returns arrays. FileNotFoundError: the files are absent; ValueError: they are damaged.
-Nothing is unpickled but CIFAR-10's batches, and those only if their checksums are the published ones.
+Each reader takes a path and a split, and returns arrays. It raises FileNotFoundError if files are missing and
+ValueError if they are damaged. Only CIFAR-10's batches are unpickled, and only if they have the published checksums.
 """
 
 import gzip
@@ -33,7 +33,7 @@ from lamae_tutorial.data.images import stratified_split
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64] | None]  # images (N, H, W, C), labels (N,)
 Named = tuple[Arrays, tuple[str, ...]]  # labels are indices into the names of the classes
 
-# What damaged files make zipfile, NumPy and their like raise.
+# The errors that zipfile, NumPy and similar libraries raise for damaged files.
 DAMAGE = (
     zipfile.BadZipFile,
     ValueError,
@@ -44,27 +44,27 @@ DAMAGE = (
     LookupError,
     RuntimeError,  # an encrypted or unknown member
     struct.error,
-    MemoryError,  # a header that announces more than there is
+    MemoryError,  # a header announces more data than there are
     SyntaxError,  # a header is parsed as Python
     tokenize.TokenError,
     TypeError,
     OverflowError,
 )
 
-_UNKNOWN_MEMORY = 2**34  # where the system does not tell
+_UNKNOWN_MEMORY = 2**34  # assumed if the system does not say
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 
 
 def read_digits(split: str) -> Arrays:
     digits = load_digits()
-    # Levels 0..16 are spread over 0..255 one to one: 17 levels remain, so that entropy does not change.
+    # The 17 levels 0..16 become 17 levels in 0..255, so the entropy does not change.
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
     return _divide((images, digits.target.astype(np.int64)), split)
 
 
 def npz_count(path: Path, key: str) -> int:
-    """Number of images under this key of an `.npz` file (0: none), from its header alone."""
+    """Return the number of images under this key of an `.npz` file (0 if there are none). Only the header is read."""
     check_regular(path)
     try:
         with zipfile.ZipFile(path) as archive:
@@ -74,7 +74,7 @@ def npz_count(path: Path, key: str) -> int:
 
 
 def read_header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, order (Fortran's or not) and type of an array, from the start of a stream in NumPy's format."""
+    """Read the shape, the order (Fortran or not) and the type of an array from the start of a stream."""
     version = np.lib.format.read_magic(stream)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
     shape, fortran, dtype = read(stream)
@@ -91,7 +91,7 @@ def _npz_shape(archive: zipfile.ZipFile, key: str) -> tuple[int, ...]:
 
 
 def check_regular(path: Path) -> None:
-    """Only a regular file is opened: a pipe or a device could keep a reader for ever.
+    """Refuse everything but a regular file: reading a pipe or a device may never end.
 
     Raises
     ------
@@ -106,27 +106,30 @@ def check_regular(path: Path) -> None:
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
     if not stat.S_ISREG(kind):
-        raise ValueError(f"{path}: no regular file")
+        raise ValueError(f"{path}: not a regular file")
 
 
 def read_npz(path: Path, split: str) -> Arrays:
-    """A known set: labels are the numbers in the file."""
+    """Read a known set. Its labels are the numbers in the file."""
     arrays, values, divided = _read_npz(path, split)
     if arrays[1] is not None:
         if values.dtype != np.int64:
-            raise ValueError(f"{path}: labels must be whole numbers; got {values.dtype}")
+            raise ValueError(f"{path}: labels must be integers; got {values.dtype}")
         arrays = arrays[0], values[arrays[1]]
     return arrays if divided else _divide(arrays, split)
 
 
 def read_own_npz(path: Path, split: str) -> Named:
-    """A set of one's own: its classes are the values of the labels of all parts, in order."""
+    """Read your own set. Its classes are the sorted values of the labels of all splits."""
     arrays, values, divided = _read_npz(path, split)
     return arrays if divided else _divide(arrays, split), tuple(map(str, values.tolist()))
 
 
 def _read_npz(path: Path, split: str) -> tuple[Arrays, NDArray[Any], bool]:
-    """Images, labels as indices into the values of the labels of all parts, these values, and whether it is divided."""
+    """Return images with labels, the sorted values of the labels of all splits, and whether the file has a test split.
+
+    Labels are indices into these values.
+    """
     check_regular(path)
     try:
         with path.open("rb") as file, NpzFile(file, allow_pickle=False) as stored:
@@ -153,7 +156,7 @@ def _read_npz(path: Path, split: str) -> tuple[Arrays, NDArray[Any], bool]:
             aligned = {part: np.searchsorted(values, of_part) for part, of_part in labels.items()}
             if 0 < len(aligned.keys() & set(wanted)) < len(wanted):
                 without = ", ".join(f"x_{part}" for part in wanted if part not in aligned)
-                raise ValueError(f"{without}: there are no labels of it, but of the other part; read one part alone")
+                raise ValueError(f"{without} has no labels, but the other split has: load one split")
             images = np.concatenate([_checked(stored[f"x_{part}"]) for part in wanted])
     except DAMAGE as error:
         raise ValueError(f"{path}: {error}") from error
@@ -165,10 +168,12 @@ def _read_npz(path: Path, split: str) -> tuple[Arrays, NDArray[Any], bool]:
 
 
 def check_memory(size: int, what: str = "holds an array") -> None:
-    """Refuse what memory cannot hold before it is unpacked: a small file may announce a huge array."""
+    """Refuse an array that does not fit into memory before it is unpacked: a small file may announce a huge array."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else _UNKNOWN_MEMORY
     if size > memory // 2:
-        raise ValueError(f"{what} of {size / 2**30:.1f} GiB, more than half of the {memory / 2**30:.1f} GiB here")
+        raise ValueError(
+            f"{what} of {size / 2**30:.1f} GiB, more than half of the {memory / 2**30:.1f} GiB of memory here"
+        )
 
 
 def _both(shapes: dict[str, tuple[int, ...]]) -> str:
@@ -179,16 +184,16 @@ def _both(shapes: dict[str, tuple[int, ...]]) -> str:
 
 
 def _labels(stored: Any, part: str, n: int) -> NDArray[Any]:
-    """The labels of one part, (N,): int64, or texts."""
+    """Return the labels of one split, (N,): int64 or strings."""
     labels = np.asarray(stored[f"y_{part}"])
     if labels.shape not in ((n,), (n, 1)):
         hint = "; save argmax(1) of one-hot labels" if labels.ndim == 2 and len(labels) == n else ""
         raise ValueError(
-            f"y_{part}: {n} images need as many integer labels, one an image; got {labels.dtype} {labels.shape}{hint}"
+            f"y_{part}: expected {n} integer labels, one per image; got {labels.dtype} {labels.shape}{hint}"
         )
     labels = labels.reshape(n)
     if labels.dtype.kind not in "iubUS":
-        raise ValueError(f"y_{part}: labels must be whole numbers or texts; got {labels.dtype}: save y.astype(int)")
+        raise ValueError(f"y_{part}: labels must be integers or strings; got {labels.dtype}: save y.astype(int)")
     if labels.dtype.kind in "US":
         return labels.astype(str)
     if labels.dtype == np.uint64 and n and labels.max() > np.iinfo(np.int64).max:
@@ -211,8 +216,10 @@ def _check_shape(shape: tuple[int, ...]) -> None:
 
 
 def channels_hint(shape: tuple[int, ...]) -> str:
-    """What to do where channels seem to come first."""
-    return ": turn them by transpose(0, 2, 3, 1)" if len(shape) == 4 and shape[1] in (1, 3) else ""
+    """Return the line that helps if the channels seem to come first."""
+    return (
+        ": if the channels come first, save x.transpose(0, 2, 3, 1)" if len(shape) == 4 and shape[1] in (1, 3) else ""
+    )
 
 
 _IDX_FILES = {"train": "train", "test": "t10k"}
@@ -225,13 +232,15 @@ def read_idx_folder(folder: Path, split: str) -> Arrays:
         images = _read_idx(folder / f"{stem}-images-idx3-ubyte", 3)
         labels = _read_idx(folder / f"{stem}-labels-idx1-ubyte", 1)
         if len(labels) != len(images):
-            raise ValueError(f"{folder}: {len(images)} {stem} images need as many integer labels; got {len(labels)}")
+            raise ValueError(
+                f"{folder}: expected {len(images)} integer labels, one per {stem} image; got {len(labels)}"
+            )
         read.append((_checked(images), labels.astype(np.int64)))
     return _join(read)
 
 
 def _read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
-    """One file of the MNIST format, plain or as `.gz`: magic 0 0 8 ndim, big-endian sizes, bytes."""
+    """Read one file in MNIST's format, plain or as `.gz`: magic number 0 0 8 ndim, big-endian sizes, bytes."""
     packed = path.with_name(path.name + ".gz")
     if not path.is_file():
         if not packed.is_file():
@@ -243,7 +252,7 @@ def _read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
             header = file.read(size)
             if header[:4] != bytes([0, 0, 8, ndim]) or len(header) < size:
                 begin = header[:4].hex()
-                raise ValueError(f"not an idx file of bytes with {ndim} dimensions; it begins with {begin!r}")
+                raise ValueError(f"not an idx file of bytes with {ndim} dimensions: it begins with {begin!r}")
             shape = tuple(int(length) for length in np.frombuffer(header, ">u4", ndim, offset=4))
             check_memory(prod(shape))
             content = file.read(prod(shape) + 1)
@@ -253,7 +262,7 @@ def _read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
         raise ValueError(f"{path}: {error}") from error
     if len(content) != prod(shape):
         follow = f"{len(content)} follow" if len(content) < prod(shape) else "more follow"
-        raise ValueError(f"{path}: its header announces {prod(shape)} bytes {shape}, {follow}")
+        raise ValueError(f"{path}: its header announces {prod(shape)} bytes {shape}, but {follow}")
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
@@ -263,7 +272,7 @@ def read_cifar10(folder: Path, split: str) -> Arrays:
     import torchvision
 
     def part(train: bool) -> Arrays:
-        try:  # The files are pickles: torchvision opens them only if their checksums are the published ones.
+        try:  # The files are pickles. torchvision opens them only if they have the published checksums.
             data = torchvision.datasets.CIFAR10(folder.parent, train=train)
         except RuntimeError as error:
             raise ValueError(f"{folder}: its files are incomplete or not the published ones ({error})") from error
@@ -273,7 +282,7 @@ def read_cifar10(folder: Path, split: str) -> Arrays:
 
 
 def read_celeba(folder: Path, split: str) -> Arrays:
-    """Central square of the aligned photographs, brought to 32 x 32; divided by `list_eval_partition.txt`."""
+    """Read the central square of the aligned photographs at 32 x 32; `list_eval_partition.txt` gives the split."""
     partition = folder / "list_eval_partition.txt"
     if not partition.is_file():
         raise FileNotFoundError(2, "no such file", str(partition))
@@ -305,7 +314,7 @@ def read_notmnist_small(folder: Path, split: str) -> Arrays:
 
 
 def is_divided(path: Path) -> bool:
-    """Whether a folder or an `.npz` file of one's own has a part for tests."""
+    """Return whether your own folder or `.npz` file has test images."""
     if is_folder(path):
         return all((path / part).is_dir() for part in ("train", "test"))
     return path.suffix == ".npz" and npz_count(path, "x_test") > 0
@@ -319,7 +328,7 @@ def is_folder(path: Path) -> bool:
 
 
 def read_class_folders(folder: Path, split: str, size: tuple[int, int] | None) -> Named:
-    """A folder of class folders or of images, or one with both `train/` and `test/` of these."""
+    """Read a folder of class folders or of images, or a folder with both `train/` and `test/` of this kind."""
     parts = [folder / part for part in ("train", "test")]
     divided = is_divided(folder)
     trees = {part.name: _Tree(part) for part in parts} if divided else {"": _Tree(folder)}
@@ -349,9 +358,9 @@ _RESIZE = "bring them to one size (size=, --resize)"
 
 
 class _Tree:
-    """The picture files of a folder by class: those of its folders, or with the class "" those in it.
+    """The image files of a folder by class. The class of images without a class folder is "".
 
-    `left_out` says what else there is. Hidden entries are no part of it.
+    `left_out` describes the other entries. Hidden entries do not count.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -384,13 +393,13 @@ class _Tree:
 
 
 def visible(folder: Path) -> list[Path]:
-    """The entries of a folder in order, without hidden ones and links to a folder that holds them."""
+    """Return the sorted entries of a folder, without hidden ones and links to the folder itself or a folder above."""
     entries = sorted(entry for entry in folder.iterdir() if not is_hidden(entry.name))
     return [entry for entry in entries if not (entry.is_symlink() and entry.is_dir() and _is_above(entry, folder))]
 
 
 def is_hidden(name: str) -> bool:
-    """What begins with a point, and the folder that macOS puts into archives."""
+    """Return whether a name begins with a dot, or is that of the folder that macOS adds to archives."""
     return name.startswith(".") or name == "__MACOSX"
 
 
@@ -404,7 +413,7 @@ def _is_above(link: Path, folder: Path) -> bool:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """All files below a folder in order, without hidden ones. Links are followed, but no folder is read twice."""
+    """Return the sorted files below a folder, without hidden ones. Links are followed, but no folder is read twice."""
     seen: set[Path] = set()
 
     def walk(at: Path) -> Iterator[Path]:
@@ -420,7 +429,7 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def _read_images(tree: _Tree, classes: tuple[str, ...], size: tuple[int, int] | None = None) -> Arrays:
-    """Decode the pictures of a tree; labels are indices into `classes`. A warning says what is left out, and why."""
+    """Decode the images of a tree. Labels are indices into `classes`. A warning counts what is left out."""
     foreign = {name: len(paths) for name, paths in tree.files.items() if classes and name not in classes}
     if foreign:
         found = ", ".join(
@@ -444,7 +453,7 @@ def _read_images(tree: _Tree, classes: tuple[str, ...], size: tuple[int, int] | 
                 check_memory(total * pixels.size, f"{tree.folder}: its images need an array")
             elif pixels.shape[:2] != images[0].shape[:2]:
                 here, there = (f"{shape[1]} x {shape[0]}" for shape in (pixels.shape, images[0].shape))
-                raise ValueError(f"{path}: is {here} pixels, the images before it {there}; {_RESIZE}")
+                raise ValueError(f"{path}: is {here} pixels, the images before it are {there}; {_RESIZE}")
             images.append(pixels)
             labels.append(classes.index(name) if classes else 0)
         if name and len(images) == before:
@@ -488,13 +497,13 @@ def _say_duplicates(folder: Path, images: NDArray[np.uint8]) -> None:
 
 
 def check_size(size: Any) -> tuple[int, int]:
-    """Height and width to which images are brought, as whole numbers that one image may have."""
+    """Return the height and width to which images are brought as integers."""
     try:
         height, width = (index(side) for side in size)
     except (TypeError, ValueError):
-        raise ValueError(f"size must be (height, width), two whole numbers; got {size!r}") from None
+        raise ValueError(f"size must be two integers, (height, width); got {size!r}") from None
     if min(height, width) < 1 or height * width > _MOST_PIXELS:
-        raise ValueError(f"size must be (height, width), of 1 to {_MOST_PIXELS} pixels in all; got {(height, width)}")
+        raise ValueError(f"size must be (height, width) with at most {_MOST_PIXELS} pixels; got {(height, width)}")
     return height, width
 
 
@@ -502,45 +511,45 @@ _MOST_PIXELS = 2**26  # 8192 x 8192
 
 
 def cover(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """An image brought to this height and width: scaled until it covers them, then cut around the middle."""
+    """Return the image at this height and width: scaled until it covers them, then cut around the middle."""
     height, width = size
     return ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
 
 
 def open_image(path: Path) -> Image.Image:
-    """A decoded image file, grey (mode "L") or colour ("RGB"), by the rules of :func:`lamae_tutorial.load_images`.
+    """Return a decoded image, grey (mode "L") or colour ("RGB"), by the rules of :func:`lamae_tutorial.load_images`.
 
     Raises
     ------
     ValueError
-        With the file's name: it is damaged, foreign, no regular file or larger than Pillow's limit, or its levels have
-        no known scale.
+        The file is damaged, of another type, not a regular file or above Pillow's size limit, or its levels have no
+        known scale.
     """
     try:
         check_regular(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's about what it reads in spite of a fault
+            warnings.simplefilter("ignore")  # Pillow warns about faults that it can read over
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 image.load()
                 return _grey_or_colour(_turned(image), _white(image))
-    except Exception as error:  # what a decoder raises over damaged bytes is not foreseeable
+    except Exception as error:  # decoders may raise anything for damaged bytes
         raise ValueError(f"{path}: not a readable image ({error})") from error
 
 
 def _turned(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # EXIF data that cannot be read say nothing about the orientation
+    except Exception:  # damaged EXIF data do not tell the orientation
         return image
 
 
 def _white(image: Image.Image) -> float:
-    """The highest level of a picture in the format that it was read from."""
+    """Return the level of white of an image as it was read."""
     if image.mode == "F":
         return 1
-    if image.mode == "I" and image.format not in ("PNG", "PPM"):  # their 16 bits are I in some versions of Pillow
-        raise ValueError("32-bit whole numbers have no known white; save 8 or 16 bits")
+    if image.mode == "I" and image.format not in ("PNG", "PPM"):  # some versions of Pillow read 16 bits as I
+        raise ValueError("32-bit integers have no known level of white: save 8 or 16 bits")
     if image.mode.startswith("I"):
         return 2.0 ** getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0] - 1
     return 255
@@ -565,7 +574,7 @@ _BITS_PER_SAMPLE = 258  # TIFF
 
 
 def _divide(arrays: Arrays, split: str) -> Arrays:
-    """The split of a source that comes undivided: 80:20, always the same."""
+    """Return a split of a source without one: 80:20, always the same."""
     if split == "all":
         return arrays
     images, labels = arrays

@@ -1,4 +1,4 @@
-"""Images that need no file: constant ones and noise (LAMAE paper, Section 4.1)."""
+"""Generated image sets: constant images and noise (LAMAE paper, Section 4.1)."""
 
 from collections.abc import Callable
 from numbers import Integral
@@ -26,7 +26,7 @@ def constant_images(
     colour: bool = False,
     split: str = "test",
 ) -> ImageSet:
-    """Images of one value each, drawn uniformly from 0..255 ("Constant" of the LAMAE paper, Section 4.1).
+    """Return images of one value each, drawn uniformly from 0..255 ("Constant" in the LAMAE paper, Section 4.1).
 
     Parameters
     ----------
@@ -35,9 +35,9 @@ def constant_images(
     image_shape : (int, int, int)
         Channels (1 or 3), height, width.
     random_state : int
-        Seed. Each split has a stream of its own.
+        Seed. Each split has its own random stream.
     colour : bool
-        Draw one value per channel; otherwise all channels of an image are alike, which is what the paper has.
+        Draw one value per channel. By default all channels of an image are equal, as in the paper.
     split : {"train", "test", "all"}
 
     Returns
@@ -63,9 +63,9 @@ def noise_images(
     random_state: int = 0,
     split: str = "test",
 ) -> ImageSet:
-    """Images of independent uniform values from 0..255 ("Noise" of the LAMAE paper, Section 4.1).
+    """Return images of independent uniform values from 0..255 ("Noise" in the LAMAE paper, Section 4.1).
 
-    Parameters, result and errors are those of :func:`constant_images`.
+    Parameters, result and errors are the same as in :func:`constant_images`, without `colour`.
     """
     n, image_shape, random_state = _check(n, image_shape, random_state, split)
     rng = np.random.default_rng([random_state, SPLITS.index(split)])
@@ -76,9 +76,9 @@ def noise_images(
 def _check(n: Any, image_shape: Any, random_state: Any, split: str) -> tuple[int, ImageShape, int]:
     check_split(split)
     if not isinstance(n, Integral) or n < 1:
-        raise ValueError(f"n must be a whole number of 1 or more; got {n!r}")
+        raise ValueError(f"n must be an integer of 1 or more; got {n!r}")
     if not isinstance(random_state, Integral) or random_state < 0:
-        raise ValueError(f"random_state must be a whole number of 0 or more; got {random_state!r}")
+        raise ValueError(f"random_state must be an integer of 0 or more; got {random_state!r}")
     try:
         channels, height, width = (index(length) for length in image_shape)
     except (TypeError, ValueError):

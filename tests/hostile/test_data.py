@@ -40,10 +40,10 @@ def _no_hang() -> Iterator[None]:
     """A case that waits for ever fails."""
 
     def stop(*_: object) -> None:
-        raise TimeoutError("the case hangs")
+        pytest.fail("the case hangs")
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(60)
+    signal.alarm(30)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
@@ -158,8 +158,8 @@ LABELS: list[Case] = [
     ("no ID test image is left", lambda f: held_out(npz(f / "a.npz", train=L3, test=[1, 1]), 1), (ValueError, "needs ID images.*40 and 0 ID")),
     ("one-hot labels", lambda f: load_images(npz(f / "a.npz", train=np.eye(3, dtype=int)[L3])), (ValueError, r"\(60, 3\).*argmax")),
     ("labels (N, 1)", lambda f: greys(load_images(npz(f / "a.npz", train=L3[:, None]), "all")), {"0": [0], "1": [10], "2": [20]}),
-    ("more labels than images", lambda f: np.savez(f / "a.npz", x_train=np.zeros((3, 4, 4), np.uint8), y_train=np.zeros(4, int)) or load_images(f / "a.npz"), (ValueError, r"3 images.*\(4,\)")),
-    ("labels of the training part alone", lambda f: np.savez(f / "a.npz", x_train=np.zeros((3, 4, 4), np.uint8), y_train=np.zeros(3, int), x_test=np.zeros((3, 4, 4), np.uint8)) or load_images(f / "a.npz", "all"), (ValueError, "x_test.*no labels")),
+    ("more labels than images", lambda f: np.savez(f / "a.npz", x_train=np.zeros((3, 4, 4), np.uint8), y_train=np.zeros(4, int)) or load_images(f / "a.npz"), (ValueError, r"expected 3 .*\(4,\)")),
+    ("labels of the training part alone", lambda f: np.savez(f / "a.npz", x_train=np.zeros((3, 4, 4), np.uint8), y_train=np.zeros(3, int), x_test=np.zeros((3, 4, 4), np.uint8)) or load_images(f / "a.npz", "all"), (ValueError, "x_test has no labels")),
     ("sizes of train and test differ", lambda f: np.savez(f / "a.npz", x_train=np.zeros((3, 4, 4), np.uint8), x_test=np.zeros((3, 5, 4), np.uint8)) or load_images(f / "a.npz"), (ValueError, r"4 x 4.*4 x 5")),
     ("train grey, test colour", lambda f: np.savez(f / "a.npz", x_train=np.zeros((3, 4, 4), np.uint8), x_test=np.zeros((3, 4, 4, 3), np.uint8)) or load_images(f / "a.npz"), (ValueError, r"grey.*colour")),
     ("a third part is said", lambda f: len(load_images(npz(f / "a.npz", train=L3, test=L3, val=L3[:7]), "all")), Warns("x_val", 120)),
@@ -308,10 +308,10 @@ FILES: list[Case] = [
     ("train and test of two sizes", lambda f: (tree(f / "o/train", "A", "B"), png(f / "o/test/A/a.png", size=(4, 7))) and load_images(f / "o", "all"), (ValueError, "6 x 6.*4 x 7")),
     ("a truncated file is left out", lambda f: (own(f), bytes_in(f / "o/A/z.png", (f / "o/A/0.png").read_bytes()[:45])) and greys(load_images(f / "o", "all")), Warns(r"left out 1 broken file.*z\.png", AB)),
     ("a file of zero bytes is left out", lambda f: bytes_in(own(f) / "A/z.png") and greys(load_images(f / "o", "all")), Warns(r"left out 1 broken file.*z\.png", AB)),
-    ("a named pipe is never opened", lambda f: pipe(own(f) / "A/z.png") and greys(load_images(f / "o", "all")), Warns(r"z\.png.*no regular file", AB)),
-    ("a named pipe as .npz", lambda f: load_images(pipe(f / "a.npz")), (ValueError, "no regular file")),
-    ("a device behind a link", lambda f: link(own(f) / "A/z.png", "/dev/zero") and greys(load_images(f / "o", "all")), Warns(r"z\.png.*no regular file", AB)),
-    ("a device as .npz", lambda f: load_images(link(f / "a.npz", "/dev/zero")), (ValueError, "no regular file")),
+    ("a named pipe is never opened", lambda f: pipe(own(f) / "A/z.png") and greys(load_images(f / "o", "all")), Warns(r"z\.png.*not a regular file", AB)),
+    ("a named pipe as .npz", lambda f: load_images(pipe(f / "a.npz")), (ValueError, "not a regular file")),
+    ("a device behind a link", lambda f: link(own(f) / "A/z.png", "/dev/zero") and greys(load_images(f / "o", "all")), Warns(r"z\.png.*not a regular file", AB)),
+    ("a device as .npz", lambda f: load_images(link(f / "a.npz", "/dev/zero")), (ValueError, "not a regular file")),
     ("a link to itself", lambda f: link(own(f) / "A/z.png", "z.png") and greys(load_images(f / "o", "all")), Warns(r"left out 1 broken file.*z\.png", AB)),
     ("a dangling link", lambda f: link(own(f) / "A/z.png", "gone.png") and greys(load_images(f / "o", "all")), Warns(r"left out 1 broken file.*z\.png", AB)),
     ("a link to the folder above is no class", lambda f: link(own(f) / "C", "..") and greys(load_images(f / "o", "all")), AB),
@@ -391,9 +391,9 @@ SCORE: list[tuple[str, Callable[[Path, Detector], Any], Any]] = [
     ("a linked folder is scored", lambda f, d: link(own(f) / "C", tree(f / "else", "X") / "X") and len(scored(d, f / "o")), 15),
     ("a dangling link has a row", lambda f, d: "not a readable image" in scored(d, link(own(f) / "z.png", "gone.png").parent)[f"{f}/o/z.png"], True),
     ("a link to itself has a row", lambda f, d: "not a readable image" in scored(d, link(own(f) / "z.png", "z.png").parent)[f"{f}/o/z.png"], True),
-    ("a pipe has a row", lambda f, d: "no regular file" in scored(d, pipe(own(f) / "z.png").parent)[f"{f}/o/z.png"], True),
-    ("a pipe as .npy", lambda f, d: scored(d, pipe(f / "z.npy")), (ValueError, "no regular file")),
-    ("a pipe as .npz", lambda f, d: scored(d, pipe(f / "z.npz")), (ValueError, "no regular file")),
+    ("a pipe has a row", lambda f, d: "not a regular file" in scored(d, pipe(own(f) / "z.png").parent)[f"{f}/o/z.png"], True),
+    ("a pipe as .npy", lambda f, d: scored(d, pipe(f / "z.npy")), (ValueError, "not a regular file")),
+    ("a pipe as .npz", lambda f, d: scored(d, pipe(f / "z.npz")), (ValueError, "not a regular file")),
     ("16 bits are not clipped", lambda f, d: complexities(d, png(f / "a.png", sixteen(*range(0, 65535, 2000)))), [5.003]),
     ("EXIF, alpha and palette as in fit", lambda f, d: [complexities(d, png(f / n / "a.png", i, **s)) for n, i, s in (("1", half_clear("RGBA"), {}), ("2", palette_with_a_clear_colour(), {"transparency": 1}))], [[1.0], [-0.0]]),
     ("an array of no image", lambda f, d: np.save(f / "a.npy", ARRAY[:0]) or scored(d, f / "a.npy"), (ValueError, "no image")),
