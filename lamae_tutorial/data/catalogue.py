@@ -138,12 +138,12 @@ def training_images(
 ) -> ImageSet:
     """Return the images that a detector may be trained on, with the classes that they have.
 
-    These are the training images of a known set and of a set with test images, and all images of any other set. A
-    warning names the classes that only the test images have; they are left out.
+    A set with a split gives its training images, a set without one (such as digits) all of its images. A warning names
+    the classes that only the test images have; they are left out.
 
     Parameters and errors are the same as in :func:`load_images`.
     """
-    divided = name in KNOWN or is_divided(Path(name))
+    divided = name in DATA_SETS if name in KNOWN else is_divided(Path(name))
     images = load_images(name, "train" if divided else "all", root, size=size)
     if images.labels is None:
         return images

@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from lzma import LZMAError
 from math import prod
 from operator import index
@@ -532,16 +533,16 @@ def open_image(path: Path) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 image.load()
-                return _grey_or_colour(_turned(image), _white(image))
+                white = _white(image)
+                _turn(image)
+                return _grey_or_colour(image, white)
     except Exception as error:  # decoders may raise anything for damaged bytes
         raise ValueError(f"{path}: not a readable image ({error})") from error
 
 
-def _turned(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF data do not tell the orientation
-        return image
+def _turn(image: Image.Image) -> None:
+    with suppress(Exception):  # damaged EXIF data do not tell the orientation
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _white(image: Image.Image) -> float:
@@ -567,7 +568,7 @@ def _grey_or_colour(image: Image.Image, white: float) -> Image.Image:
         black = Image.new("RGBA", seen.size, (0, 0, 0, 255))
         flat = Image.alpha_composite(black, seen)
         return flat.getchannel("R") if mode in ("1", "L", "LA", "La") else flat.convert("RGB")
-    return image.convert("L" if mode in ("1", "L") else "RGB")
+    return image if mode in ("L", "RGB") else image.convert("L" if mode == "1" else "RGB")
 
 
 _BITS_PER_SAMPLE = 258  # TIFF
