@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from lamae_tutorial.data.images import ImageSet, ImageShape
+from lamae_tutorial.data.images import ImageSet, ImageShape, check_image_shape
+from lamae_tutorial.parameters import SEED, check, one_of, whole
 
 SPLITS = ("train", "test", "all")
 
@@ -26,7 +27,7 @@ def constant_images(
     image_shape : (int, int, int)
         Channels (1 or 3), height, width.
     random_state : int
-        Seed. Each split has a stream of its own.
+        Seed, in 0..4294967295. Each split has a stream of its own.
     colour : bool
         Draw one value per channel; otherwise all channels of an image are alike, which is what the paper has.
     split : {"train", "test", "all"}
@@ -35,11 +36,16 @@ def constant_images(
     -------
     ImageSet
         Without labels.
+
+    Raises
+    ------
+    ValueError
+        A parameter has another type or range, or the images would need more than 64 GiB.
     """
+    shape = channels, _, _ = _check(n, image_shape, random_state, split)
     rng = np.random.default_rng([random_state, SPLITS.index(split)])
-    channels = image_shape[0]
     values = rng.integers(0, 256, (n, channels if colour else 1, 1, 1), dtype=np.uint8)
-    return ImageSet("constant", torch.from_numpy(values).expand(n, *image_shape).contiguous(), known=True)
+    return ImageSet("constant", torch.from_numpy(values).expand(n, *shape).contiguous(), known=True)
 
 
 def noise_images(
@@ -52,9 +58,17 @@ def noise_images(
 
     Parameters and result are those of :func:`constant_images`.
     """
+    shape = _check(n, image_shape, random_state, split)
     rng = np.random.default_rng([random_state, SPLITS.index(split)])
-    images = torch.from_numpy(rng.integers(0, 256, (n, *image_shape), dtype=np.uint8))
+    images = torch.from_numpy(rng.integers(0, 256, (n, *shape), dtype=np.uint8))
     return ImageSet("noise", images, known=True)
+
+
+def _check(n: int, image_shape: ImageShape, random_state: int, split: str) -> ImageShape:
+    check("n", n, whole(1))
+    check("random_state", random_state, SEED)
+    check("split", split, one_of(*SPLITS))
+    return check_image_shape(image_shape, n)
 
 
 SYNTHETIC: dict[str, Callable[..., ImageSet]] = {"constant": constant_images, "noise": noise_images}
