@@ -137,25 +137,27 @@ def check_images(images: Images, image_shape: ImageShape | None = None) -> Tenso
         Another number of dimensions, an empty one, another shape than `image_shape`, channels in the last place,
         another type or range (not-a-number included), or masked values.
     """
-    with torch.inference_mode(False), torch.no_grad():
-        tensor = _as_tensor(images)
-        _check_shape(tensor, image_shape, "permute" if isinstance(images, Tensor) else "transpose")
-        if tensor.is_floating_point():
-            tensor = tensor.float()
-            low, high = float(tensor.min()), float(tensor.max())
-            if not (low >= 0 and high <= 1):  # not-a-number fails this too
-                advice = "divide them by 255" if low >= 0 and 1 < high <= 255 else "bring them into this range"
-                raise ValueError(f"float images must lie in [0, 1]; got values from {low} to {high}: {advice}")
-        elif tensor.dtype != torch.uint8:
-            levels = tensor.real.long()
-            low, high = int(levels.min()), int(levels.max())
-            if tensor.dtype == torch.bool or tensor.is_complex() or not (low >= 0 and 1 < high <= 255):
-                raise ValueError(
-                    "images must be uint8, or float in [0, 1], or whole numbers in 0..255 with more than 0 and 1; "
-                    f"got {tensor.dtype} from {low} to {high}: multiply black and white images by 255"
-                )
-            tensor = levels.to(torch.uint8)
-        return tensor
+    if torch.is_inference_mode_enabled():  # its tensors could not be trained on
+        with torch.inference_mode(False):
+            return check_images(images, image_shape)
+    tensor = _as_tensor(images)
+    _check_shape(tensor, image_shape, "permute" if isinstance(images, Tensor) else "transpose")
+    if tensor.is_floating_point():
+        tensor = tensor.float()
+        low, high = float(tensor.min()), float(tensor.max())
+        if not (low >= 0 and high <= 1):  # not-a-number fails this too
+            advice = "divide them by 255" if low >= 0 and 1 < high <= 255 else "bring them into this range"
+            raise ValueError(f"float images must lie in [0, 1]; got values from {low} to {high}: {advice}")
+    elif tensor.dtype != torch.uint8:
+        levels = tensor.real.long()
+        low, high = int(levels.min()), int(levels.max())
+        if tensor.dtype == torch.bool or tensor.is_complex() or not (low >= 0 and 1 < high <= 255):
+            raise ValueError(
+                "images must be uint8, or float in [0, 1], or whole numbers in 0..255 with more than 0 and 1; "
+                f"got {tensor.dtype} from {low} to {high}: multiply black and white images by 255"
+            )
+        tensor = levels.to(torch.uint8)
+    return tensor
 
 
 def _as_tensor(images: Images) -> Tensor:

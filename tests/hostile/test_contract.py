@@ -552,8 +552,8 @@ def test_an_image_equal_to_calibration_images_is_accepted(name: str) -> None:
     detector = DETECTORS[name](**SMALL, **small.get(name, {})).fit(LEVELS, LABELS)
     for kind in detector.score_kinds:
         for image in (LEVELS[:1], np.full((1, 1, 8, 8), 130, np.uint8)):
-            detector.calibrate(np.repeat(image, 301, axis=0), kind)
-            for copies in (1, 2, 7, 64, 1025):
+            detector.calibrate(np.repeat(image, 101, axis=0), kind)
+            for copies in (1, 7, 300):
                 equal = np.repeat(image, copies, axis=0)
                 assert (detector.p_values(equal) == 1).all(), (kind, copies)
                 assert (detector.predict(equal) == 1).all() and (detector.decision_function(equal) >= 0).all()
