@@ -1,7 +1,7 @@
 """Unsupervised out-of-distribution detection with memory autoencoders: the package of the book.
 
-The public names are those of `__init__.pyi`; each is imported when it is first used, so that the command line answers
-before PyTorch is loaded.
+`__init__.pyi` lists the public names. Each is imported when it is first used, so the command line can answer before
+PyTorch is loaded.
 """
 
 import lazy_loader

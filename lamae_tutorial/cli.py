@@ -1,4 +1,4 @@
-"""The command line `lamae`. PyTorch is imported by the commands that need it, so that `--help` answers at once."""
+"""The command line `lamae`. Only the commands that need PyTorch import it, so `--help` answers at once."""
 
 import argparse
 import sys
@@ -19,8 +19,8 @@ _PROBLEMS = 3  # exit code
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code.
 
-    0; 3 if some images could not be scored; 2 for bad arguments, data that are not there and folders that cannot be
-    written; 1 for what fails on the way, cells of a benchmark included; 130 when stopped by Ctrl-C.
+    0: success. 1: something failed while the command ran, e.g. a cell of a benchmark. 2: bad arguments, missing data or
+    a folder that cannot be written. 3: some images could not be scored. 130: stopped by Ctrl-C.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -45,17 +45,19 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
 
     datasets = commands.add_parser("datasets", help="list the image sets and where they were found")
-    datasets.add_argument("--download", metavar="NAME", help="fetch this set through torchvision")
+    datasets.add_argument("--download", metavar="NAME", help="download this set with torchvision")
     _add_data(datasets)
     datasets.set_defaults(command=_datasets)
 
     run = commands.add_parser("run", help="train detectors and print their AUROC beside the paper's")
     run.add_argument("--id", required=True, metavar="SET", help="in-distribution set: a name or a path")
     ood = run.add_mutually_exclusive_group(required=True)
-    ood.add_argument("--held-out", metavar="CLASS", help="the class of that set which is OoD")
-    ood.add_argument("--ood", type=_names, metavar="SET,...", help="other sets which are OoD")
+    ood.add_argument("--held-out", metavar="CLASS", help="the class of that set that is OoD")
+    ood.add_argument("--ood", type=_names, metavar="SET,...", help="other sets that are OoD")
     run.add_argument("--detectors", type=_names, default=_names(_DEFAULT_DETECTORS), metavar="NAME,...")
-    run.add_argument("--epochs", type=_positive, default=PROFILES["fast"].epochs, help="at most (default: %(default)s)")
+    run.add_argument(
+        "--epochs", type=_positive, default=PROFILES["fast"].epochs, help="at most this many (default: %(default)s)"
+    )
     run.add_argument("--seeds", type=_positive, default=1, help="number of repeats (default: %(default)s)")
     run.add_argument("--protocol", choices=["balanced", "test-only"], default="balanced")
     _add_data(run)
@@ -64,79 +66,91 @@ def _parser() -> argparse.ArgumentParser:
 
     benchmark = commands.add_parser(
         "benchmark",
-        help="run a table or figure of the papers; started again, it goes on where it was",
+        help="run a table or figure of the papers, or continue an interrupted run",
         description="Each finished cell (scenario, detector, seed) is kept in --out. "
-        "Started again, the command runs what is missing there.",
+        "If you run the command again, it continues with the missing cells.",
     )
     benchmark.add_argument("experiment", choices=EXPERIMENTS, metavar="NAME", help=", ".join(EXPERIMENTS))
     benchmark.add_argument(
         "--profile",
         choices=PROFILES,
         default="fast",
-        help="smoke: digits, seconds; fast: real data on a CPU; paper: full",
+        help="smoke: digits, takes seconds; fast: real data on a CPU; paper: full size (default: %(default)s)",
     )
     benchmark.add_argument("--seeds", type=_positive, help="number of repeats (default: the profile's)")
-    benchmark.add_argument("--epochs", type=_positive, help="at most (default: the profile's)")
-    benchmark.add_argument("--detectors", type=_names, metavar="NAME,...", help="these (default: those of the paper)")
+    benchmark.add_argument("--epochs", type=_positive, help="at most this many (default: the profile's)")
+    benchmark.add_argument("--detectors", type=_names, metavar="NAME,...", help="(default: the paper's detectors)")
     benchmark.add_argument("--out", type=Path, metavar="DIR", help="(default: runs/benchmark-PROFILE)")
-    benchmark.add_argument("--retry-failed", action="store_true", help="run the cells again that failed")
+    benchmark.add_argument("--retry-failed", action="store_true", help="run failed cells again")
     cluster = benchmark.add_mutually_exclusive_group()
-    cluster.add_argument("--workers", type=_positive, metavar="N", help="processes on this machine, by Dask")
-    cluster.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, e.g. tcp://10.0.0.1:8786")
+    cluster.add_argument("--workers", type=_positive, metavar="N", help="number of Dask processes on this machine")
+    cluster.add_argument("--scheduler", metavar="ADDRESS", help="address of a Dask cluster, e.g. tcp://10.0.0.1:8786")
     cluster.add_argument("--side-by-side", action="store_true", help="train the seeds of a cell in one pass (GPU)")
     _add_data(benchmark)
     _add_device(benchmark)
     benchmark.set_defaults(command=_benchmark)
 
-    report = commands.add_parser("report", help="tables and figures of results, ours beside the papers'")
+    report = commands.add_parser("report", help="show tables and figures of results, ours beside the papers'")
     report.add_argument(
-        "paths", nargs="+", type=Path, metavar="DIR", help="of lamae benchmark or lamae run; or single record files"
+        "paths", nargs="+", type=Path, metavar="DIR", help="folder of lamae benchmark or lamae run, or a record file"
     )
     report.add_argument("--format", choices=["markdown", "csv", "latex", "html"], default="markdown")
-    report.add_argument("--out", type=Path, metavar="FILE", help="write it, and the figures beside it as PNG and SVG")
+    report.add_argument(
+        "--out", type=Path, metavar="FILE", help="write the report here, and its figures beside it as PNG and SVG"
+    )
     report.set_defaults(command=_report)
 
-    fit = commands.add_parser("fit", help="train and calibrate a detector on images of your own, and save it")
-    fit.add_argument("--data", required=True, metavar="SET", help="a folder of class folders, an .npz, or a name")
+    fit = commands.add_parser("fit", help="train and calibrate a detector on your own images, and save it")
+    fit.add_argument(
+        "--data", required=True, metavar="SET", help="a folder of images or of class folders, an .npz file, or a name"
+    )
     fit.add_argument("--detector", default="lamae", metavar="NAME", help="(default: %(default)s)")
-    fit.add_argument("--out", type=Path, required=True, metavar="MODEL", help="new folder, or a model to be replaced")
+    fit.add_argument("--out", type=Path, required=True, metavar="MODEL", help="a new folder, or a model to replace")
     fit.add_argument("--resize", type=_positive, metavar="N", help="bring the images of a folder to N x N")
-    fit.add_argument("--epochs", type=_positive, default=PROFILES["fast"].epochs, help="at most (default: %(default)s)")
+    fit.add_argument(
+        "--epochs", type=_positive, default=PROFILES["fast"].epochs, help="at most this many (default: %(default)s)"
+    )
     fit.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
-    fit.add_argument("--score", metavar="KIND", help="what to judge by, e.g. error+ (default: the detector's own)")
-    fit.add_argument("--per-class", action="store_true", help="calibrate each predicted class by itself")
-    fit.add_argument("--root", metavar="DIR", help="of a set that is given by name (default: LAMAE_DATA)")
+    fit.add_argument("--score", metavar="KIND", help="score to calibrate, e.g. error+ (default: the detector's own)")
+    fit.add_argument("--per-class", action="store_true", help="calibrate each predicted class separately")
+    fit.add_argument(
+        "--root",
+        metavar="DIR",
+        help="folder of the data, if --data is a name (default: LAMAE_DATA, else a cache folder)",
+    )
     _add_device(fit)
     fit.set_defaults(command=_fit)
 
     score = commands.add_parser(
         "score",
-        help="score images with a saved detector: a table with a row an image",
+        help="score images with a saved detector: a table with one row per image",
         description="Exit code 3: some files could not be scored; the table says why.",
     )
-    score.add_argument("model", type=Path, metavar="MODEL", help="of lamae fit")
-    score.add_argument("input", metavar="INPUT", help="a folder, a pattern in quotes, an image, .npy or .npz")
-    score.add_argument("--out", type=Path, required=True, metavar="FILE", help="new .csv or .parquet")
-    score.add_argument("--detector", metavar="NAME", help="of a model of your own class: module:Class")
+    score.add_argument("model", type=Path, metavar="MODEL", help="folder written by lamae fit")
+    score.add_argument("input", metavar="INPUT", help="a folder, a quoted pattern, an image, an .npy or .npz file")
+    score.add_argument("--out", type=Path, required=True, metavar="FILE", help="new .csv or .parquet file")
+    score.add_argument("--detector", metavar="NAME", help="module:Class, if the model has a class of your own")
     score.add_argument("--alpha", type=float, default=0.05, help="share of false alarms (default: %(default)s)")
     score.add_argument("--report", type=Path, metavar="FILE", help="an .html page with the most suspicious images")
     score.add_argument("--resize", action="store_true", help="bring images of another size to the model's")
-    score.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
+    score.add_argument("--resume", action="store_true", help="continue an interrupted run")
     score.add_argument("--batch-size", type=_positive, default=256, metavar="N", help="(default: %(default)s)")
-    score.add_argument("--workers", type=int, default=2, metavar="N", help="that decode files (default: %(default)s)")
+    score.add_argument("--workers", type=int, default=2, metavar="N", help="decoder processes (default: %(default)s)")
     _add_device(score)
     score.set_defaults(command=_score)
 
     book = commands.add_parser("book", help="run chapters of the book on other data or in full")
     book_run = book.add_subparsers(required=True, metavar="run").add_parser(
         "run",
-        help="execute copies of the chapters by papermill",
-        description="The executed copies and their pictures are kept in --out.",
+        help="run copies of the chapters with papermill",
+        description="The copies and their pictures are kept in --out.",
     )
     book_run.add_argument("chapter", nargs="?", metavar="CHAPTER", help="e.g. 3, lamae or 03_lamae (default: all)")
     book_run.add_argument("--profile", choices=PROFILES, default="smoke", help="(default: %(default)s)")
     book_run.add_argument("--out", type=Path, metavar="DIR", help="(default: runs/book-PROFILE)")
-    book_run.add_argument("--book", type=Path, metavar="DIR", help="the project's folder `book`, if it is not here")
+    book_run.add_argument(
+        "--book", type=Path, metavar="DIR", help="the project's folder `book`, if it is not in this folder"
+    )
     book_run.add_argument(
         "-p",
         "--parameter",
@@ -150,7 +164,9 @@ def _parser() -> argparse.ArgumentParser:
     book_run.set_defaults(command=_book_run)
 
     smoke = PROFILES["smoke"]
-    demo = commands.add_parser("demo", help=f"autoencoder and LAMAE on {smoke.data_set} without the 1: no data needed")
+    demo = commands.add_parser(
+        "demo", help=f"try autoencoder and LAMAE on {smoke.data_set} without the 1: no data needed"
+    )
     _add_run(demo)
     demo.set_defaults(
         command=_run,
@@ -180,14 +196,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="DIR",
-        help="folder for the results; started again, the command runs what is missing there",
+        help="folder for the results; run the same command again to continue with the missing cells",
     )
 
 
 def _names(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
-        raise argparse.ArgumentTypeError("expected one name or more, separated by commas")
+        raise argparse.ArgumentTypeError("expected one name or more, separated by commas; got none")
     return names
 
 
@@ -208,9 +224,9 @@ def _run(options: argparse.Namespace) -> int:
     cells = [
         CellSpec(scenario, name, seed, options.epochs) for seed in range(options.seeds) for name in options.detectors
     ]
-    key_of = {cell: one_cell.cell_key(cell) for cell in cells}  # an unknown detector ends here
+    key_of = {cell: one_cell.cell_key(cell) for cell in cells}  # an unknown detector raises its error here
     resolve_device(options.device)
-    images = one_cell.kept_scenario(scenario, 0, options.data)  # and so does a class or a set that is not there
+    images = one_cell.kept_scenario(scenario, 0, options.data)  # and so does a missing class or set
     with _folder(options.out) as folder:
         check_same_data([folder / f"{key}.json" for key in key_of.values()], images.data)
         done = grid.run_grid(cells, folder, root=options.data, device=options.device, retry_failed=True)
@@ -230,7 +246,7 @@ def _run(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _folder(given: Path | None) -> Iterator[Path]:
-    """The folder that was given, or one that is there only as long as it is needed."""
+    """Yield the given folder, or a temporary one that is deleted afterwards."""
     if given is not None:
         yield given
         return
@@ -239,7 +255,7 @@ def _folder(given: Path | None) -> Iterator[Path]:
 
 
 def _tell_failed(failed: Sequence[Path], advice: str) -> int:
-    """Name the cells that failed on stderr; the exit code."""
+    """Name the failed cells on stderr and return the exit code."""
     if failed:
         print(f"{len(failed)} cells failed ({advice}):", file=sys.stderr)
         for path in failed:
@@ -258,7 +274,7 @@ def _benchmark(options: argparse.Namespace) -> int:
         options.experiment, profile, seeds=options.seeds, epochs=options.epochs, detectors=options.detectors
     )
     for cell in cells:
-        cell_key(cell)  # an unknown detector ends here, before a cluster is started
+        cell_key(cell)  # an unknown detector raises its error here, before a cluster is started
     if options.scheduler is None:
         resolve_device(options.device)
     out = options.out or Path("runs") / f"benchmark-{options.profile}"
@@ -278,7 +294,7 @@ def _benchmark(options: argparse.Namespace) -> int:
         files = figures.save_figures(figures.figures(records), out / options.experiment)
         print(f"\n{len(files)} figures in {out / options.experiment}")
     print(f"\n{len(done.finished)} of {len(cells)} cells finished, in {out}")
-    return _tell_failed(done.failed, "--retry-failed runs them again")
+    return _tell_failed(done.failed, "run them again with --retry-failed")
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -302,7 +318,7 @@ def _report(options: argparse.Namespace) -> None:
         print(f"Written: {options.out} and {len(files)} figures beside it")
     failed = [file for path in options.paths for file in sorted(path.glob("*.failed"))]
     for file in failed:
-        print(f"left out, as it failed: {file}", file=sys.stderr)
+        print(f"left out, because it failed: {file}", file=sys.stderr)
 
 
 def _fit(options: argparse.Namespace) -> None:
@@ -336,7 +352,7 @@ def _score(options: argparse.Namespace) -> int:
     from lamae_tutorial.own_images import scoring, suspects
 
     if options.report is not None and not options.report.parent.is_dir():
-        raise FileNotFoundError(f"{options.report.parent} is no folder: make it first")
+        raise FileNotFoundError(f"{options.report.parent} is not a folder: create it first")
     kind = Detector if options.detector is None else find_detector(options.detector)
     detector = kind.load(options.model, options.device)
     done = scoring.score_images(

@@ -1,4 +1,4 @@
-"""Figures: reconstructions and score densities. Colours are Okabe and Ito's; line styles say the same as colours do."""
+"""Figures, from arrays. The colours are those of Okabe and Ito; line styles and markers differ too."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Images = Tensor | NDArray[np.generic]  # (N, C, H, W), uint8 or float in [0, 1]
-Scores = tuple[NDArray[np.float64], Mapping[str, NDArray[np.float64]]]  # of ID images, and of each OoD set
+Scores = tuple[NDArray[np.float64], Mapping[str, NDArray[np.float64]]]  # of the ID images, and of each OoD set
 MeanStd = tuple[float, float]  # the deviation may be not-a-number
 
 ID_COLOUR, OOD_COLOUR = "#0072B2", "#D55E00"
@@ -30,9 +30,9 @@ def show_image(axes: Axes, image: Tensor | NDArray[np.generic], title: str = "")
 
 
 def image_grid(figure: Figure | SubFigure, rows: Mapping[str, Images], columns: Sequence[str] = ()) -> None:
-    """Draw a row of images for each entry, its name at the left: uint8 or float (N, C, H, W).
+    """Draw a row of images, uint8 or float (N, C, H, W), for each entry, with its name on the left.
 
-    `columns` are written over the first row.
+    `columns` are titles above the first row.
     """
     grid = figure.subplots(len(rows), max(len(images) for images in rows.values()), squeeze=False)
     for line, (name, images) in zip(grid, rows.items(), strict=True):
@@ -49,8 +49,8 @@ def image_grid(figure: Figure | SubFigure, rows: Mapping[str, Images], columns: 
 def score_densities(axes: Axes, id_scores: NDArray[np.float64], ood: Mapping[str, NDArray[np.float64]]) -> None:
     """Draw the densities of ID and OoD scores.
 
-    Scores beyond three times the 99.5% quantile of the ID scores are counted in the last bin, so that a few large ones
-    do not squeeze the rest.
+    Scores above three times the 99.5% quantile of the ID scores are counted in the last bin. Otherwise a few large
+    scores would squeeze the rest.
     """
     low = min(id_scores.min(), *(scores.min() for scores in ood.values()))
     high = max(id_scores.max(), *(scores.max() for scores in ood.values()))
@@ -80,7 +80,7 @@ def score_densities(axes: Axes, id_scores: NDArray[np.float64], ood: Mapping[str
 
 
 def run_figure(images: Mapping[str, Images], scores: Mapping[str, Scores]) -> Figure:
-    """A row for each entry of images, if there are any, and below them the densities of each score, by title."""
+    """Return a figure with a row for each entry of `images` and, below, the densities of each score under its title."""
     columns = 2
     density_rows = -(-len(scores) // columns)
     heights = [0.7 * len(images) or 0.1, 2.6 * density_rows]
@@ -99,9 +99,9 @@ def run_figure(images: Mapping[str, Images], scores: Mapping[str, Scores]) -> Fi
 
 
 def auroc_figure(points: Sequence[tuple[str, str, MeanStd, MeanStd | None]]) -> Figure:
-    """AUROC of each detector on each OoD set with its deviation: filled ours, hollow the paper's.
+    """Return a figure of AUROC by OoD set and detector. Our points are filled, the paper's are hollow.
 
-    Each point is an OoD set, a title, our mean and deviation, and the paper's or None, all in [0, 1].
+    Each point is (OoD set, title, our mean and deviation, the paper's mean and deviation or None), numbers in [0, 1].
     """
     titles = list(dict.fromkeys(title for _, title, _, _ in points))
     sets = list(dict.fromkeys(ood for ood, _, _, _ in points))
@@ -126,14 +126,14 @@ def auroc_figure(points: Sequence[tuple[str, str, MeanStd, MeanStd | None]]) -> 
 
 
 def reconstructions_figure(rows: Mapping[str, Images]) -> Figure:
-    """Images and their reconstructions, a row each (LAMAE paper, Fig. 3)."""
+    """Return a figure with one row per entry: images or their reconstructions (LAMAE paper, Fig. 3)."""
     figure = Figure(figsize=(9, 0.8 * len(rows)), facecolor="white")
     image_grid(figure, rows)
     return figure
 
 
 def densities_figure(scores: Mapping[str, Scores]) -> Figure:
-    """The densities of each detector's ID and OoD scores side by side (LAMAE paper, Fig. 4)."""
+    """Return a figure with the densities of ID and OoD scores, one panel per detector (LAMAE paper, Fig. 4)."""
     figure = Figure(figsize=(9, 3.2), facecolor="white", layout="constrained")
     panels = figure.subplots(1, len(scores), squeeze=False)[0]
     for axes, (title, (inside, ood)) in zip(panels, scores.items(), strict=True):
@@ -143,7 +143,7 @@ def densities_figure(scores: Mapping[str, Scores]) -> Figure:
 
 
 def memory_figure(curves: Mapping[str, Mapping[int, MeanStd]]) -> Figure:
-    """AUROC (mean, deviation) by memory slots per class (LAMAE paper, Fig. 5)."""
+    """Return a figure of AUROC (mean, deviation) by memory slots per class (LAMAE paper, Fig. 5)."""
     figure = Figure(figsize=(6, 3.4), facecolor="white", layout="constrained")
     axes = figure.subplots()
     for number, (name, by_size) in enumerate(curves.items()):
@@ -160,11 +160,11 @@ def memory_figure(curves: Mapping[str, Mapping[int, MeanStd]]) -> Figure:
 
 
 def entropy_figure(sets: Mapping[str, NDArray[np.float64]]) -> Figure:
-    """Reconstruction error over entropy: an array (2, N) of both for each set (LAMAE paper, Section 3.2.1)."""
+    """Return a figure of error over entropy from an array (entropy, error), (2, N), per set (LAMAE paper, 3.2.1)."""
     figure = Figure(figsize=(6, 3.6), facecolor="white", layout="constrained")
     axes = figure.subplots()
     for number, (name, (entropy, error)) in enumerate(sets.items()):
-        some = np.linspace(0, len(entropy) - 1, min(2000, len(entropy))).astype(int)  # a file of moderate size
+        some = np.linspace(0, len(entropy) - 1, min(2000, len(entropy))).astype(int)  # limits the size of the file
         colour, marker = OKABE_ITO[number % len(OKABE_ITO)], "ox^v"[number % 4]
         axes.scatter(entropy[some], error[some], s=8, alpha=0.4, label=name, color=colour, marker=marker)
     axes.set(xlabel="entropy (bits)", ylabel="mean squared error", yscale="log")
@@ -173,7 +173,7 @@ def entropy_figure(sets: Mapping[str, NDArray[np.float64]]) -> Figure:
 
 
 def to_png(figure: Figure, dpi: int = 120) -> bytes:
-    """The figure as the bytes of a PNG file."""
+    """Return the figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()

@@ -12,7 +12,7 @@ from lamae_tutorial import ImageSet
 
 @pytest.fixture(scope="session")
 def mnist_test() -> ImageSet:
-    """The real MNIST test images, from LAMAE_DATA or the cache folder: the only real data that a test may need."""
+    """The MNIST test images from LAMAE_DATA or the cache folder. Tests may need no other real data."""
     from lamae_tutorial import load_images
 
     try:
@@ -23,7 +23,7 @@ def mnist_test() -> ImageSet:
 
 @pytest.fixture
 def no_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An empty data folder, and no LAMAE_DATA."""
+    """An empty data folder. LAMAE_DATA is not set."""
     monkeypatch.delenv("LAMAE_DATA", raising=False)
     folder = tmp_path / "no data"
     folder.mkdir()
@@ -56,7 +56,7 @@ def bars() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """With CI=true a test that would skip fails and says what is missing. Only a GPU may be missing."""
+    """Let skipped tests fail if CI=true, with the reason. Only a missing GPU is allowed."""
     report = yield
     reason = str(report.longrepr)
     if report.skipped and os.environ.get("CI") == "true" and "needs a CUDA device" not in reason:
@@ -64,10 +64,10 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
-pytest_make_collect_report = pytest_runtest_makereport  # a whole file that would skip
+pytest_make_collect_report = pytest_runtest_makereport  # for files that skip as a whole
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Two workers of two threads each would fight for two cores.
+    # One thread per worker, to avoid oversubscription.
     if "PYTEST_XDIST_WORKER" in os.environ:
         torch.set_num_threads(1)

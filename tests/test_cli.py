@@ -1,4 +1,4 @@
-"""The command line, in this process and as a stranger starts it."""
+"""The command line, in this process and as an installed command."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ from lamae_tutorial.cli import main
 def run(*arguments: str) -> int:
     try:
         return main(arguments)
-    except SystemExit as end:  # argparse's way to end
+    except SystemExit as end:  # argparse exits this way
         return int(end.code or 0)
 
 
@@ -152,7 +152,7 @@ def test_benchmark_ends_with_1_when_a_cell_failed(
         *("LAMAE", "LAMAE+", "LAMAE (cosine)", "LAMAE (energy)", "LAMAE (msp)", "LAMAE (error+ & msp)"),
     ]
     monkeypatch.undo()
-    assert run(*arguments) == 1  # it stays recorded
+    assert run(*arguments) == 1  # the failure stays recorded
     assert run(*arguments, "--retry-failed") == 0
     assert "| digits-1 | MemAE+" in capsys.readouterr().out
 

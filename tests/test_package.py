@@ -1,4 +1,4 @@
-"""The sdist and the wheel as a stranger gets them: built as for a release, installed away from the checkout."""
+"""The sdist and the wheel, built as for a release and installed outside the checkout."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
-# Of this environment, only what the wheel itself brings may be imported.
+# Without these variables, only the wheel's package and its dependencies can be imported.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "LAMAE_DATA")}
 
 
@@ -24,7 +24,7 @@ def run(*command: str | Path, **settings: object) -> str:
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sdist, and the wheel that is built from it: the command of .github/workflows/release.yml."""
+    """The sdist and the wheel built from it, by the command of .github/workflows/release.yml."""
     tools, out = tmp_path_factory.mktemp("tools"), tmp_path_factory.mktemp("dist")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", tools, "build"]
     if subprocess.run(pip, capture_output=True, check=False).returncode:
@@ -35,7 +35,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new environment with the wheel and, linked from this one, what pip would install with it: nothing else."""
+    """A new environment with only the wheel and its dependencies, which are linked from this environment."""
     folder = tmp_path_factory.mktemp("bare") / "venv"
     run(sys.executable, "-m", "venv", "--without-pip", folder)
     (wheel,) = dist.glob("*.whl")
@@ -44,13 +44,13 @@ def installed(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (metadata,) = packages.glob("lamae_tutorial-*.dist-info")
     for found in required(Distribution.at(metadata), set(), set()):
         for name in {path.parts[0] for path in found.files or []} - {"..", "__pycache__"}:
-            if not (packages / name).exists():  # the parts of nvidia share a folder
+            if not (packages / name).exists():  # the nvidia packages share a folder
                 (packages / name).symlink_to(found.locate_file(name))
     return folder
 
 
 def required(of: Distribution, extras: set[str], seen: set[str]) -> Iterator[Distribution]:
-    """What this environment has of the requirements of a distribution, and of theirs."""
+    """Yield the installed requirements of a distribution, and their requirements."""
     for requirement in map(Requirement, of.requires or []):
         marker = requirement.marker
         wanted = marker is None or any(marker.evaluate({"extra": extra}) for extra in {"", *extras})

@@ -1,4 +1,4 @@
-"""Figures hold what they should; their look is checked by eye."""
+"""Figures contain the right data. Their appearance is not tested."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def test_run_figure_has_a_row_for_each_entry_and_a_panel_for_each_score() -> Non
     figure = plots.run_figure(images, scores)
     assert [axes.get_title() for axes in figure.axes if axes.get_legend()] == list(scores)
     assert sum(len(axes.images) for axes in figure.axes) == 6
-    without = plots.run_figure({}, scores)  # no detector rebuilds images
+    without = plots.run_figure({}, scores)  # as if no detector rebuilt images
     assert sum(len(axes.images) for axes in without.axes) == 0 and len(without.axes) == 4
 
 

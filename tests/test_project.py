@@ -1,4 +1,4 @@
-"""The project's own files agree with each other."""
+"""The files of the project agree with each other."""
 
 import re
 import subprocess
@@ -58,7 +58,7 @@ def test_every_dependency_is_pinned_and_none_capped() -> None:
 def test_the_books_tables_are_those_of_the_records() -> None:
     main, counts, *_ = report_tables(read_records(record_files([ROOT / "book/results/fast"])))
     page = text("book/results/fast.md")
-    assert "\n".join(as_markdown([main]).split("\n\n")[2:]) in page  # the note counts rows without scores
+    assert "\n".join(as_markdown([main]).split("\n\n")[2:]) in page  # without the note: it counts rows
     assert as_markdown([counts]) in page
 
 

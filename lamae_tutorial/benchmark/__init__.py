@@ -1,1 +1,1 @@
-"""The papers' tables and figures."""
+"""The papers' tables and figures: running the experiments, keeping the records, writing the report."""

@@ -1,7 +1,7 @@
-"""Trains and evaluates one cell: one scenario, one detector and one seed.
+"""Train and evaluate one cell: one scenario, one detector and one seed.
 
-Its results hold the metrics of each OoD set for each score of the detector. Where the detector both rebuilds images
-and classifies them, one more score joins the two.
+The results hold the metrics of each score on each OoD set. If the detector both rebuilds and classifies images, one
+more score combines the two (:func:`lamae_tutorial.conformal.fisher`).
 """
 
 import hashlib
@@ -39,7 +39,7 @@ Outcome = tuple[dict[str, Any], Arrays]  # a cell's record and arrays
 Scores = Mapping[str, NDArray[np.float64]]  # by kind
 
 TPR = 0.95
-JOINED = ("error+", "msp")  # what the reconstruction and the classifier say
+JOINED = ("error+", "msp")  # the scores of the reconstruction and of the classifier
 
 _kept_images = lru_cache(maxsize=6)(load_images)
 
@@ -52,14 +52,14 @@ def run_cells(
     epochs: int,
     device: str = "auto",
 ) -> Iterator[Cell]:
-    """Train and evaluate each detector for each seed, yielding a cell as soon as it is finished.
+    """Train and evaluate each detector for each seed. Yield each cell as soon as it is finished.
 
-    Detectors get what :data:`lamae_tutorial.benchmark.settings.SETTINGS` says for the in-distribution set.
+    The detectors get the settings of :data:`lamae_tutorial.benchmark.settings.SETTINGS` for the in-distribution set.
 
     Parameters
     ----------
     scenario_of_seed : callable (seed) -> Scenario
-        The seed draws the validation images as well as the detector's randomness.
+        The seed draws the validation images. It is also the detector's `random_state`.
     detectors : sequence of str
         See :func:`lamae_tutorial.detectors.find_detector`.
     seeds : sequence of int
@@ -128,7 +128,7 @@ def evaluate(detector: Detector, scenario: Scenario, seed: int) -> Cell:
 def load_scenario(
     scenario: ScenarioSpec, seed: int, root: str | None = None, load: Callable[..., Any] = load_images
 ) -> Scenario:
-    """The images of a scenario that was described by names, with the seed that draws its validation images."""
+    """Load the images of a scenario given by names. The seed draws its validation images."""
     settings: dict[str, Any] = {"protocol": scenario.protocol, "random_state": seed, "root": root, "load": load}
     if scenario.held_out is not None:
         return leave_one_class_out(scenario.id, scenario.held_out, **settings)
@@ -137,24 +137,24 @@ def load_scenario(
 
 @lru_cache(maxsize=1)
 def kept_scenario(scenario: ScenarioSpec, seed: int, root: str | None) -> Scenario:
-    """What :func:`load_scenario` gives. The last one is kept, and so are the sets that were read for it."""
+    """Return the same as :func:`load_scenario`. The last scenario and the last sets that were read are kept."""
     return load_scenario(scenario, seed, root, load=_kept_images)
 
 
 def forget_images() -> None:
-    """Drop the scenario and the sets that :func:`kept_scenario` keeps: files may change before the next run."""
+    """Drop what :func:`kept_scenario` keeps, because files may change before the next run."""
     kept_scenario.cache_clear()
     _kept_images.cache_clear()
 
 
 def cell_key(cell: CellSpec) -> str:
-    """The name of a cell's files: readable, with a hash of everything that makes its numbers but the device."""
+    """Return the name of a cell's files. It ends with a hash of scenario, detector, settings and recipe, not device."""
     detector = _detector(cell)
     settings = detector.get_params()
     del settings["device"], settings["verbose"]
     content = {"scenario": asdict(cell.scenario), "detector": cell.detector, "settings": settings}
     recipe = find_detector(cell.detector).recipe
-    if recipe != 1:  # so that the cells from before there were recipes keep their names
+    if recipe != 1:  # cells that are older than recipes keep their names
         content["recipe"] = recipe
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
     held_out = "" if cell.scenario.held_out is None else f"-without-{cell.scenario.held_out}"
@@ -162,13 +162,13 @@ def cell_key(cell: CellSpec) -> str:
 
 
 def compute(cell: CellSpec, root: str | None, device: str) -> Outcome:
-    """Train and evaluate one cell: its record and its arrays."""
+    """Train and evaluate one cell. Return its record and its arrays."""
     scenario = kept_scenario(cell.scenario, cell.seed, root)
     return _outcome(cell, run_cell(scenario, _detector(cell, device=device, verbose=False), cell.seed))
 
 
 def compute_together(cells: Sequence[CellSpec], root: str | None, device: str) -> list[Outcome]:
-    """Train cells that differ in their seed alone side by side, and evaluate each as :func:`compute` does."""
+    """Train cells that differ only in their seed side by side. Evaluate each one as :func:`compute` does."""
     scenarios = [kept_scenario(cell.scenario, cell.seed, root) for cell in cells]
     detectors = [_detector(cell, device=device, verbose=False) for cell in cells]
     fit_together(detectors, [(scenario.train, scenario.validation) for scenario in scenarios])
@@ -190,12 +190,12 @@ def _detector(cell: CellSpec, **further: Any) -> Detector:
 
 
 def _set_name(scenario: Scenario) -> str:
-    """The ID set whose settings count: none of the papers' for a set of one's own, whatever it is called."""
+    """Return the ID set whose settings are used. A user's own set gets none of the papers', whatever its name."""
     return scenario.train.name if scenario.train.known else ""
 
 
 def _joined(validation: Scores, by_set: Mapping[str, Scores]) -> dict[str, NDArray[np.float64]]:
-    """Fisher's score of the p-values of both scores, by test set."""
+    """Return Fisher's combination of the p-values of both scores, by test set."""
     calibrations = {kind: Calibration(validation[kind]) for kind in JOINED}
     return {
         key: fisher(*(calibration.p_values(kinds[kind]) for kind, calibration in calibrations.items()))
@@ -204,5 +204,5 @@ def _joined(validation: Scores, by_set: Mapping[str, Scores]) -> dict[str, NDArr
 
 
 def _file_name(text: str) -> str:
-    """The text with everything that may not stand in a file's name replaced: a cell may be named by a path."""
+    """Replace characters that are not allowed in a file name, because a set may be given as a path."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", text)[-100:].lstrip("._-")

@@ -1,7 +1,7 @@
-"""What the papers' tables and figures consist of: each is a list of cells.
+"""The papers' tables and figures: each is a list of cells.
 
-A cell is one scenario, one detector with its parameters, and one seed. Here they are only described; `cells.py` runs
-one, `grid.py` many. No PyTorch is imported, so that `--help` is quick.
+A cell is one scenario, one detector with its parameters, and one seed. This module only describes cells; `cells.py`
+runs one, and `grid.py` runs many. It does not import PyTorch, so `--help` answers at once.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +20,7 @@ class ScenarioSpec:
     id : str
         The in-distribution set, see :func:`lamae_tutorial.load_images`.
     held_out : str or None
-        The class which is OoD. Either this or `ood` is given.
+        The class that is OoD. Give either this or `ood`.
     ood : tuple of str
         The OoD sets.
     protocol : {"balanced", "test-only"}
@@ -34,7 +34,7 @@ class ScenarioSpec:
 
     def __post_init__(self) -> None:
         if (self.held_out is None) != bool(self.ood):
-            raise ValueError(f"a scenario has a held-out class or OoD sets; got {self.held_out!r} and {self.ood}")
+            raise ValueError(f"a scenario needs a held-out class or OoD sets; got {self.held_out!r} and {self.ood}")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class CellSpec:
         Draws the validation images and everything random in the detector.
     epochs : int
     parameters : tuple of (str, value)
-        What differs from the detector's settings for this in-distribution set.
+        Parameters that differ from the detector's settings for this in-distribution set.
     """
 
     scenario: ScenarioSpec
@@ -65,7 +65,7 @@ def _held_out(classes: Iterable[int], detectors: Iterable[str], profile: Profile
     return [CellSpec(scenario, name, 0, profile.epochs) for scenario in scenarios for name in detectors]
 
 
-# VAE(e) and VAE(p), SSVAE(e) and SSVAE(p) are two scores of one training; so are LAMAE and LAMAE+.
+# VAE(e) and VAE(p) are two scores of one trained detector; so are SSVAE(e) and SSVAE(p), and LAMAE and LAMAE+.
 _COMPARED = ("autoencoder", "vae", "ssvae", "memae", "godin", "lamae")
 
 
@@ -95,7 +95,7 @@ def _figure5(profile: Profile) -> list[CellSpec]:
 
 
 def _entropy_error(profile: Profile) -> list[CellSpec]:
-    # "test-only" scores all test images; the OoD sets are there because a scenario has some.
+    # "test-only" scores all test images. The correlation does not use the OoD sets, but a scenario needs some.
     return [
         CellSpec(
             ScenarioSpec(name, ood=("constant", "noise"), protocol="test-only"),
@@ -131,13 +131,13 @@ def _epochs(id_name: str, profile: Profile) -> int:
     return profile.cifar10_epochs if id_name == "cifar10" else profile.epochs
 
 
-# The cells of each with the seed 0.
+# Each function returns the cells with seed 0.
 EXPERIMENTS: dict[str, Callable[[Profile], list[CellSpec]]] = {
     "table1": _table1,
     "table2": _table2,
     "table3": _table3,
     "figure3": _reconstructions,
-    "figure4": _reconstructions,  # the densities of the same detectors' errors
+    "figure4": _reconstructions,  # densities of the same detectors' errors
     "figure5": _figure5,
     "entropy-error": _entropy_error,
     "difference": _difference,
@@ -154,7 +154,7 @@ def experiment_cells(
     epochs: int | None = None,
     detectors: Sequence[str] | None = None,
 ) -> list[CellSpec]:
-    """The cells of a table or figure, each once, in the order in which they are best run: scenario by scenario.
+    """Return the cells of a table or figure, each once. Sorting by scenario and seed avoids loading images twice.
 
     Parameters
     ----------
@@ -162,10 +162,10 @@ def experiment_cells(
         A key of `EXPERIMENTS`.
     profile : Profile
     seeds, epochs : int, optional
-        Instead of the profile's.
+        Replace the profile's numbers.
     detectors : sequence of str, optional
-        Only these. One that the experiment does not have is run on each of its scenarios, for each number of epochs
-        there, with its own settings.
+        Run only these. A detector that the experiment does not contain runs on each of its scenarios, once for each
+        number of epochs there, with the detector's own settings.
 
     Returns
     -------

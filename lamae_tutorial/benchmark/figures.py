@@ -1,4 +1,4 @@
-"""Figures of records: what stands in the files is brought together for the drawings of `plots.py`."""
+"""Figures from records: this module collects the arrays, and `plots.py` draws them."""
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,11 +16,11 @@ from lamae_tutorial.benchmark.tables import Row, aggregate, correlations
 
 
 def figures(records: dict[Result, Path]) -> dict[str, Figure]:
-    """The figures that these records permit, by name.
+    """Return the figures that can be drawn from these records, by name.
 
-    "auroc-ID" for each ID set: ours and the paper's. "reconstructions-OOD" and "densities-OOD" (the LAMAE paper's
-    Figures 3 and 4): MemAE and LAMAE with seed 0. "memory-size" (its Figure 5): LAMAE by slots per class.
-    "entropy-error" (its Section 3.2.1), seed 0.
+    "auroc-ID" for each ID set: our AUROC and the paper's. "reconstructions-OOD" and "densities-OOD": MemAE and LAMAE,
+    seed 0 (LAMAE paper, Figures 3 and 4). "memory-size": LAMAE by slots per class (Figure 5). "entropy-error": the
+    autoencoder, seed 0 (Section 3.2.1).
     """
     rows = aggregate(records)
     drawn = {
@@ -36,8 +36,8 @@ def figures(records: dict[Result, Path]) -> dict[str, Figure]:
 
 
 def run_figure(files: Iterable[Path]) -> Figure:
-    """Examples with their reconstructions and the densities of each score, of cells of one scenario and one seed."""
-    images: dict[str | None, dict[str, NDArray[np.uint8]]] = {}  # by OoD set, None is ID; then by what is shown
+    """Draw examples, reconstructions and the densities of each score. The cells share one scenario and one seed."""
+    images: dict[str | None, dict[str, NDArray[np.uint8]]] = {}  # by OoD set (None for ID), then by name of the row
     scores: dict[str, tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]] = {}
     for path in files:
         arrays = saved_arrays(path) or {}
@@ -54,7 +54,7 @@ def run_figure(files: Iterable[Path]) -> Figure:
 
 
 def save_figures(drawn: Mapping[str, Figure], folder: Path, prefix: str = "") -> list[Path]:
-    """Write each figure as PNG and SVG; returns the files."""
+    """Write each figure as PNG and SVG, and return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for name, figure in drawn.items():
@@ -65,7 +65,7 @@ def save_figures(drawn: Mapping[str, Figure], folder: Path, prefix: str = "") ->
 
 
 def to_svg(figure: Figure) -> bytes:
-    """The figure as the bytes of an SVG file, the same at each call."""
+    """Return the figure as the bytes of an SVG file. The same figure always gives the same bytes."""
     buffer = io.BytesIO()
     with rc_context({"svg.hashsalt": "lamae"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
@@ -87,7 +87,7 @@ def _aurocs(rows: Sequence[Row]) -> Figure:
 
 
 def _examples(rows: Sequence[Row], records: dict[Result, Path]) -> dict[str, Figure]:
-    """Figures 3 and 4 for each held-out class of which both detectors have kept reconstructions with seed 0."""
+    """Draw Figures 3 and 4 for each held-out class for which both detectors kept reconstructions with seed 0."""
     kept: dict[str, dict[str, Path]] = {}
     for row in rows:
         for result in row.results:
@@ -117,12 +117,12 @@ def _examples(rows: Sequence[Row], records: dict[Result, Path]) -> dict[str, Fig
 def _memory_sizes(
     rows: Sequence[Row], settings: Mapping[Result, Mapping[str, Any]]
 ) -> dict[str, dict[int, tuple[float, float]]]:
-    """Mean and deviation of AUROC by slots per class, for LAMAE and LAMAE+, where several sizes were run."""
+    """Return mean and deviation of AUROC by slots per class, for LAMAE and LAMAE+, if several sizes were run."""
     sizes: dict[str, dict[int, tuple[float, float]]] = {}
     for row in rows:
         size = settings[row.results[0]].get("slots_per_class")
         if row.detector == "LAMAE" and row.is_main and row.variant in ("", f"slots_per_class={size}"):
             title = f"{row.results[0].title}, {row.ood}"
-            if isinstance(size, int):  # not a number for each class
+            if isinstance(size, int):  # not a tuple with one number per class
                 sizes.setdefault(title, {})[size] = (row.mean["auroc"], row.std["auroc"])
     return {title: of_size for title, of_size in sizes.items() if len(of_size) > 1}

@@ -1,9 +1,9 @@
-"""Runs many cells: each finished one is kept in files of its own, so that a run that was broken off goes on.
+"""Run many cells. Each finished cell has its own files, so an interrupted run can be continued.
 
-A cell's files carry a hash of everything that makes its numbers (scenario, detector with all its settings, seed,
-epochs), so that a changed setting makes a new cell. `KEY.npz` (the scores) is written before `KEY.json` (the record),
-each under a temporary name first: a cell whose record exists is finished. `KEY.failed` holds the error of one that
-failed. The cells run in turn, or on the workers of a Dask cluster, which send their results here.
+The names of the files contain a hash of scenario, detector, recipe, settings, seed and epochs: a changed setting makes
+a new cell. `KEY.npz` (the scores) is written before `KEY.json` (the record), each under a temporary name first. If the
+record exists, the cell is finished. `KEY.failed` holds the error of a failed cell. The cells run one after the other,
+or on the workers of a Dask cluster, which send their results to this process.
 """
 
 import json
@@ -34,7 +34,7 @@ _one_at_a_time = threading.Lock()
 
 @dataclass(frozen=True)
 class Grid:
-    """What has become of the cells.
+    """The outcome of a run.
 
     Attributes
     ----------
@@ -56,24 +56,24 @@ def run_grid(
     side_by_side: bool = False,
     client: Any = None,
 ) -> Grid:
-    """Run the cells that are not in the folder yet. One that fails does not stop the others.
+    """Run the cells that are not in the folder yet. A failing cell does not stop the others.
 
     Parameters
     ----------
     cells : sequence of CellSpec
     folder : Path
-        Made if it does not exist. It may hold other cells too.
+        Created if it does not exist. It may also hold other cells.
     root : str, optional
         Folder of the data, see :func:`lamae_tutorial.load_images`.
     device : str
         See :class:`lamae_tutorial.Detector`.
     retry_failed : bool
-        Run those again that failed before.
+        Run cells again that failed before.
     side_by_side : bool
-        Train cells that differ in their seed alone in one pass, where the detector allows it: see
-        :func:`lamae_tutorial.detectors.together.fit_together`. Not on a cluster.
+        Train cells that differ only in their seed together, if the detector allows it: see
+        :func:`lamae_tutorial.detectors.together.fit_together`. Ignored on a cluster.
     client : distributed.Client, optional
-        Run them on its workers, which ask for the resource GPU=1 each if `device` is a CUDA device.
+        Run the cells on its workers. If `device` is a CUDA device, each cell needs the worker resource GPU=1.
 
     Returns
     -------
@@ -82,9 +82,9 @@ def run_grid(
     Raises
     ------
     ValueError, FileNotFoundError
-        A detector or data that are not there: before anything runs.
+        A detector does not exist or, without a client, data are missing. Nothing has run yet.
     OSError
-        The results cannot be written, or the cluster was lost. What is finished is kept.
+        The results cannot be written, or the cluster was lost. Finished cells are kept.
     """
     keys = {cell: cell_key(cell) for cell in cells}
     if client is None:
@@ -131,7 +131,7 @@ def run_grid(
 
 @contextmanager
 def dask_client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
-    """A Dask client of `workers` processes on this machine, or of the cluster at an address; None without either."""
+    """Yield a Dask client of `workers` new processes or of the cluster at this address; None if neither is given."""
     if workers is None and scheduler is None:
         yield None
         return
@@ -139,14 +139,13 @@ def dask_client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
         from dask import config
         from distributed import Client, LocalCluster
     except ImportError as error:
-        raise ValueError("a cluster needs Dask: pip install 'lamae-tutorial[cluster]'") from error
+        raise ValueError("a cluster needs Dask; install it: pip install 'lamae-tutorial[cluster]'") from error
     if scheduler is not None:
         with Client(scheduler) as client:
             yield client
         return
-    # A training needs the memory that it needs: no limit at which Dask would kill it, and freed memory is kept for the
-    # next batch. Dask would have malloc give it back at once, and page faults then took half of the time
-    # (speed/dask_memory.py).
+    # No memory limit: Dask would kill training that exceeds it. Dask also makes malloc return freed memory at once, and
+    # page faults then took half of the time (speed/dask_memory.py). Without that setting the next batch reuses memory.
     with config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}):
         cluster = LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None)
     with cluster, Client(cluster) as client:
@@ -191,12 +190,12 @@ def _on_cluster(cells: Sequence[CellSpec], root: str | None, device: str, client
     }
     for future in as_completed(list(cell_of)):
         if future.cancelled():
-            raise ConnectionError("the Dask scheduler was lost; start again: what is finished is kept")
+            raise ConnectionError("the Dask scheduler was lost; run the same command again: finished cells are kept")
         yield cell_of.pop(future), future.result
 
 
 def _compute_on_worker(cell: CellSpec, root: str | None, device: str) -> Outcome:
-    # Seeds are those of the process, and processes of several threads each would fight for the cores.
+    # One cell at a time, because the seeds belong to the process. One thread each, to avoid oversubscription.
     with _one_at_a_time:
         torch.set_num_threads(1)
         return compute(cell, root, device)
@@ -209,12 +208,12 @@ def _check_data(cells: Sequence[CellSpec], root: Path) -> None:
         raise FileNotFoundError(
             f"{', '.join(missing)}: not found in {root}. Get them:\n"
             + "".join(f"  {how_to_get(name, root)}\n" for name in missing)
-            + "Or name the folder that has them by LAMAE_DATA or --data."
+            + "If you have them, name their folder with LAMAE_DATA or --data."
         )
 
 
 def _line(results: Sequence[Result]) -> str:
-    """A cell in one line: AUROC in percent of the detector's default score."""
+    """Describe a cell in one line, with the AUROC in percent of the detector's default score."""
     default = [result for result in results if result.score == result.default_score]
     first = default[0]
     title = f"{first.title} [{first.variant}]" if first.variant else first.title

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else."""
+"""A report as one HTML page that needs no other files."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ img { max-width: 100%; background: white; }
 
 
 def as_html(title: str, shown: Sequence[Table], drawn: Mapping[str, Figure]) -> str:
-    """One page with the tables and the figures in it."""
+    """Return an HTML page that contains the tables and the figures."""
     parts = [
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{escape(title)}</title>',
         '<meta name="viewport" content="width=device-width">',

@@ -1,6 +1,7 @@
-"""How much is computed: one frozen set of settings each for a quick look, a CPU and the papers' full size.
+"""How much is computed: in a quick look ("smoke"), on a CPU ("fast") or at the papers' full size ("paper").
 
-The command line, the notebooks and the tests take them from here. No PyTorch is imported, so that `--help` is quick.
+The command line, the notebooks and the tests use them. This module does not import PyTorch, so `--help` answers at
+once.
 """
 
 from dataclasses import dataclass, replace
@@ -8,18 +9,18 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Profile:
-    """What is run, on which images and for how long.
+    """What to run, on which images and for how long.
 
     Attributes
     ----------
     data_set : str
-        Of the leave-one-class-out runs, see :func:`lamae_tutorial.load_images`.
+        Set of the leave-one-class-out runs, see :func:`lamae_tutorial.load_images`.
     epochs : int
-        At most, for each detector.
+        Maximum number of epochs of each detector.
     seeds : int
-        Repeats, with the seeds 0, 1, ...
+        Number of repeats. The seeds are 0, 1, ...
     held_out_classes : tuple of int
-        Each is OoD once.
+        Each of these classes is OoD once.
     reconstructed_class, memory_class : int
         The OoD class of the LAMAE paper's Figures 3 and 4, and of its Figure 5.
     memory_sizes : tuple of int
@@ -27,12 +28,12 @@ class Profile:
     cross : tuple of (str, tuple of str)
         In-distribution sets with their OoD sets, as in the LAMAE paper's Table 2.
     difference : tuple of (str, str)
-        ID and OoD set, as in Tables 1 and 2 of the difference-image paper; its ablation has the last of them.
+        Pairs of ID and OoD set, as in Tables 1 and 2 of the difference-image paper. Its ablation uses the last pair.
     correlated : tuple of str
-        The sets whose entropy is held against the reconstruction error (LAMAE paper, Section 3.2.1).
+        The sets for the correlation of entropy and reconstruction error (LAMAE paper, Section 3.2.1).
     cifar10_epochs, difference_epochs, pixelcnn_epochs : int
-        Instead of `epochs`, where CIFAR-10 is in-distribution, for the difference-image paper's runs, and for PixelCNN
-        among them, an epoch of which takes some twenty times as long.
+        They replace `epochs` for runs with CIFAR-10 as ID set, for the difference-image paper's runs, and for PixelCNN
+        among these. An epoch of PixelCNN takes about twenty times as long.
     """
 
     data_set: str

@@ -1,4 +1,4 @@
-"""Where numbers come from: versions, commit, device and threads."""
+"""Provenance of results: versions, commit, device and threads."""
 
 import platform
 import subprocess
@@ -13,7 +13,7 @@ _PACKAGES = ("lamae-tutorial", "torch", "torchvision", "numpy", "scikit-learn")
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
-    """Where numbers come from: versions, commit of the checkout (None outside one), device and threads."""
+    """Return versions, commit of the checkout (None outside a checkout), device and threads, as values for JSON."""
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -28,13 +28,13 @@ def provenance(device: torch.device) -> dict[str, Any]:
     }
 
 
-@cache  # the code that runs is the one that was imported
+@cache  # later changes of files do not change the imported code
 def _commit() -> str | None:
-    """The checkout's commit, with "+changes" where files differ from it."""
+    """Return the checkout's commit, with "+changes" if files of this folder differ from it."""
     here = Path(__file__)
     git = ["git", "-C", str(here.parent)]
     try:
-        # An installed copy may lie inside somebody else's checkout: the commit counts only where this file is tracked.
+        # An installed copy may lie inside another project's checkout. The commit counts only if git tracks this file.
         subprocess.run([*git, "ls-files", "--error-unmatch", here.name], capture_output=True, check=True)
         commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
         changed = subprocess.run(

@@ -1,7 +1,7 @@
-"""What is kept of a trained detector: its results, how they came about, and its scores; written and read here.
+"""Write and read what is kept of a trained detector: its results, their origin and its scores.
 
-A cell (one scenario, one detector, one seed) leaves two files: `KEY.json`, its record, and `KEY.npz`, its arrays. The
-record says everything in fields. A title such as "LAMAE+" is made of them for display and is never taken apart.
+A cell (one scenario, one detector, one seed) has two files: the record `KEY.json` and the arrays `KEY.npz`. The record
+stores everything in fields. A title such as "LAMAE+" is made from fields for display and is never parsed.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from lamae_tutorial.detectors import Detector
 
 Arrays = dict[str, NDArray[Any]]
 
-EXAMPLES = 8  # images and reconstructions kept of each set
+EXAMPLES = 8  # number of images and reconstructions kept per set
 
 
 @dataclass(frozen=True)
@@ -37,32 +37,32 @@ class Result:
     scenario, id, ood : str
         Names of the scenario and of its two sets.
     detector : str
-        Its title, as in the papers' tables: "LAMAE".
+        Title of the detector, as in the papers' tables, e.g. "LAMAE".
     score : str
-        The kind of score, see :attr:`lamae_tutorial.Detector.score_kinds`. "error+ & msp" joins two, see
+        The kind of score, see :attr:`lamae_tutorial.Detector.score_kinds`. "error+ & msp" combines two, see
         :func:`lamae_tutorial.conformal.fisher`.
     default_score : str
-        The kind that the detector judges by unless told otherwise.
+        The detector's default kind.
     seed : int
     n_id, n_ood : int
         Numbers of test images.
     auroc, auprc_ood, auprc_id, fpr95 : float
-        See :mod:`lamae_tutorial.metrics`; fpr95 is the share of OoD accepted when 95% of ID is.
+        See :mod:`lamae_tutorial.metrics`; fpr95 is the share of OoD images accepted if 95% of ID images are accepted.
     variant : str
-        Settings of the detector that are not its own for this ID set, see
+        Settings that differ from the detector's settings for this ID set, see
         :func:`lamae_tutorial.benchmark.settings.variant`.
     epochs : int
-        That were asked for; 0: unknown.
+        Maximum number of epochs; 0 if unknown.
     id_entropy, ood_entropy : float or None
-        Mean entropy of the test images in bits; None: unknown.
+        Mean entropy of the test images in bits; None if unknown.
     known : bool
-        Whether both sets are the catalogue's, so that a paper's number may stand beside this one.
+        Whether both sets belong to the catalogue. Only then is the result compared with a paper's number.
     recipe : int
-        Of the detector: another one makes other numbers from the same settings.
+        The detector's recipe. Another recipe gives other numbers for the same settings.
     held_out : bool
         Whether the OoD set is a class of the ID set.
     data : str
-        Hash of the sets that the images come from; empty: unknown.
+        Hash of the sets that the images come from; empty if unknown.
     """
 
     scenario: str
@@ -94,12 +94,12 @@ class Result:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is what the papers call the detector, or the detector with a "+"."""
+        """Whether the title is that of the papers: the detector's name, perhaps with a "+"."""
         return self.score == self.default_score or _is_corrected(self.score, self.default_score)
 
 
 def score_title(detector: str, score: str, default_score: str) -> str:
-    """The name of a score in tables: "LAMAE", "LAMAE+" for its corrected error, "LAMAE (energy)" for any other."""
+    """Return a score's name for tables: "LAMAE", "LAMAE+" (the corrected error) or e.g. "LAMAE (energy)"."""
     if score == default_score:
         return detector
     return f"{detector}+" if _is_corrected(score, default_score) else f"{detector} ({score})"
@@ -117,15 +117,15 @@ class Cell:
     ----------
     scenario : Scenario
     detector : Detector
-        Fitted.
+        The fitted detector.
     seed : int
     scores : dict of str to dict of str to float64 array (N,)
-        By the kind of score, then by the test set, see :func:`set_key`: `cell.scores["error+"]["ood/noise"]`.
+        Scores by kind and test set, e.g. `cell.scores["error+"]["ood/noise"]`, see :func:`set_key`.
     results : list of Result
     entropy : dict of str to float64 array (N,)
-        Of each image in bits, by the test set.
+        Entropy of each image in bits, by test set.
     accuracy : float or None
-        Share of the ID test images that are classified rightly, in [0, 1]; None without a classifier or labels.
+        Share of ID test images that are classified correctly, in [0, 1]; None without a classifier or labels.
     """
 
     scenario: Scenario
@@ -138,37 +138,37 @@ class Cell:
 
 
 def set_key(ood: str | None = None) -> str:
-    """What a test set is called among scores and arrays: "id" for the in-distribution one, "ood/NAME" for another."""
+    """Return the key of a test set in scores and arrays: "id" for the in-distribution set, "ood/NAME" for others."""
     return "id" if ood is None else f"ood/{ood}"
 
 
 def array_key(what: str, ood: str | None = None) -> str:
-    """The name of an array in a cell's file.
+    """Return the name of an array in a cell's file.
 
     Parameters
     ----------
     what : str
         "score/KIND" ("score/error+"), "entropy", "image" or "reconstruction".
     ood : str, optional
-        The OoD set; without it the ID test set.
+        The OoD set; by default the ID test set.
     """
     return f"{what}/{set_key(ood)}"
 
 
 def scored_sets(scenario: Scenario) -> dict[str, ImageSet]:
-    """The test sets of a scenario by their keys."""
+    """Return the test sets of a scenario by their keys, see :func:`set_key`."""
     return {set_key(): scenario.test, **{set_key(name): part for name, part in scenario.ood.items()}}
 
 
 def data_hash(scenario: Scenario, ood: str) -> str:
-    """A short hash of the sets that the images of a scenario with one of its OoD sets come from; "" if unknown."""
+    """Return a short hash of a scenario's ID sets and one of its OoD sets; "" if no hash is known."""
     wanted = (f"{scenario.train.name} train", f"{scenario.test.name} test", ood)
     hashes = {name: scenario.data[name] for name in wanted if name in scenario.data}
     return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()[:12] if hashes else ""
 
 
 def cell_record(cell: Cell) -> dict[str, Any]:
-    """A cell's results and how they came about, as plain values for JSON."""
+    """Return a cell's results and their origin, as plain values for JSON."""
     detector, history = cell.detector, cell.detector.history_
     last_stage = history[-1].get("stage") if history else None
     losses = [epoch["validation_loss"] for epoch in history if epoch.get("stage") == last_stage]
@@ -191,9 +191,9 @@ def cell_record(cell: Cell) -> dict[str, Any]:
 
 
 def cell_arrays(cell: Cell) -> Arrays:
-    """A cell's scores and entropies, and some images of each test set with their reconstructions.
+    """Return a cell's scores and entropies, and some images of each test set with their reconstructions.
 
-    No image of a set like CelebA, which may not be passed on, is among them.
+    Images of a set that may not be passed on, such as CelebA, are left out.
     """
     arrays: Arrays = {
         f"score/{kind}/{key}": values for kind, of_set in cell.scores.items() for key, values in of_set.items()
@@ -211,7 +211,7 @@ def cell_arrays(cell: Cell) -> Arrays:
 
 
 def write_cell(folder: Path, key: str, record: Mapping[str, Any], arrays: Arrays) -> None:
-    """Write `KEY.npz`, then `KEY.json`: a cell whose record exists is finished."""
+    """Write `KEY.npz`, then `KEY.json`. If the record exists, the cell is finished."""
     packed = BytesIO()
     np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
     write_file(folder / f"{key}.npz", packed.getvalue())
@@ -219,7 +219,7 @@ def write_cell(folder: Path, key: str, record: Mapping[str, Any], arrays: Arrays
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a whole file or nothing."""
     new = path.with_name(f".{path.name}.tmp")
     try:
         with new.open("wb") as file:
@@ -231,31 +231,31 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def record_files(paths: Iterable[Path]) -> list[Path]:
-    """The record files among these files and in these folders.
+    """Return these record files and those in these folders.
 
     Raises
     ------
     FileNotFoundError
-        A path does not exist or holds none.
+        A path does not exist, or a folder holds no record.
     """
     files = []
     for path in paths:
         here = sorted(path.glob("*.json")) if path.is_dir() else [path] if path.exists() else []
         if not here:
-            raise FileNotFoundError(f"{path}: no records (.json) there; `lamae benchmark` and `lamae run` write some")
+            raise FileNotFoundError(f"{path}: no records (.json) there; `lamae benchmark` or `lamae run` writes them")
         files += here
     return files
 
 
 def check_same_data(files: Iterable[Path], hashes: Mapping[str, str]) -> None:
-    """Refuse finished cells of other images: a set of one's own may have changed since then.
+    """Check that finished cells were made from these images: a user's own set may have changed since then.
 
     Parameters
     ----------
     files : iterable of Path
-        Record files; those that do not exist are passed over, and so are records without hashes.
+        Record files. Missing files and records without hashes are skipped.
     hashes : mapping of str to str
-        Those of today's images, see :class:`lamae_tutorial.Scenario`.
+        Hashes of the present images, see :class:`lamae_tutorial.Scenario`.
 
     Raises
     ------
@@ -270,28 +270,28 @@ def check_same_data(files: Iterable[Path], hashes: Mapping[str, str]) -> None:
 
 
 def read_records(files: Iterable[Path]) -> dict[Result, Path]:
-    """Each result with the file in which it stands.
+    """Return each result with its file.
 
     Raises
     ------
     ValueError
-        A file holds no records; it is named.
+        A file does not hold records. The message names it.
     """
     return {result: path for path in files for result, _ in _results_of(path)}
 
 
 def read_settings(files: Iterable[Path]) -> dict[Result, dict[str, Any]]:
-    """Each result with all settings of its detector. Errors are those of :func:`read_records`."""
+    """Return each result with all settings of its detector. Errors are the same as in :func:`read_records`."""
     return {result: settings for path in files for result, settings in _results_of(path)}
 
 
 def read_results(files: Iterable[Path]) -> list[Result]:
-    """The results in files written by `lamae run --out` and `lamae benchmark`, see :func:`read_records`."""
+    """Return the results in files of `lamae run --out` or `lamae benchmark`. Errors as in :func:`read_records`."""
     return list(read_records(files))
 
 
 def saved_arrays(record: Path) -> Arrays | None:
-    """The arrays that lie beside a cell's record, see :func:`array_key`; None if there are none."""
+    """Return the arrays beside a cell's record, see :func:`array_key`; None if the file does not exist."""
     path = record.with_suffix(".npz")
     if not path.exists():
         return None
@@ -306,9 +306,9 @@ def _results_of(path: Path) -> Iterator[tuple[Result, dict[str, Any]]]:
             for values in record["results"]:
                 read = Result(**{**values, "epochs": settings["epochs"]})
                 if detector is not None:
-                    # Held against today's settings: one that was changed since then makes a row of its own.
+                    # Compared with today's settings: a record with older settings gets its own row.
                     set_of_record = record["cell"]["scenario"]["id"] if "cell" in record else read.id
                     read = replace(read, variant=variant(detector, settings, set_of_record))
                 yield read, settings
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not the results of a run: {error}") from error
+        raise ValueError(f"{path}: not the results of a run ({error})") from error

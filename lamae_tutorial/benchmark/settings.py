@@ -1,7 +1,7 @@
-"""The settings of each detector for an in-distribution set, and what differs from them.
+"""The settings of each detector for an in-distribution set, and how given settings differ from them.
 
-A setting that the LAMAE paper or its authors' notebook changes for a set is written down here once; the command line,
-the notebooks and the tests make their detectors with :func:`new_detector`.
+This is the only place for settings that depend on the set. The command line, the notebooks and the tests create their
+detectors with :func:`new_detector`.
 """
 
 import json
@@ -12,9 +12,9 @@ from lamae_tutorial.detectors import DETECTORS, Detector, find_detector
 
 _CIFAR10 = {"channels": (64, 128, 128, 256), "latent_dim": 64}
 
-# What the LAMAE paper and its authors' notebook change for an in-distribution set (Section 4.1), by detector; for
-# "difference" a wider quick network, which tells held-back CIFAR-10 images from their pseudo-outliers better. PixelCNN
-# tells 16 levels apart, with which an epoch takes a third of the time.
+# By in-distribution set and detector: what the LAMAE paper (Section 4.1) and its authors' notebook change. "difference"
+# has a wider quick network, which separates held-back CIFAR-10 images from their pseudo-outliers better. PixelCNN uses
+# 16 levels, so an epoch takes a third of the time.
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "mnist": {"pixelcnn": {"levels": 16}},
     "cifar10": {
@@ -28,45 +28,44 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 
-_OF_THE_RUN = {"epochs", "random_state", "device", "verbose"}  # settings that make no other detector
+_OF_THE_RUN = {"epochs", "random_state", "device", "verbose"}  # these settings belong to the run, not to the variant
 
 
 def new_detector(name: str, id_name: str, **parameters: Any) -> Detector:
-    """A detector with its settings for an in-distribution set, and with these parameters.
+    """Return a detector with its settings for an in-distribution set and with these parameters.
 
     Parameters
     ----------
     name : str
         See :func:`lamae_tutorial.detectors.find_detector`.
     id_name : str
-        A key of `SETTINGS`, or a set that has no settings of its own.
+        A key of `SETTINGS`, or any other set; then the detector's defaults are used.
     **parameters
-        Of the detector; they count before the settings.
+        Parameters of the detector. They override the settings.
 
     Raises
     ------
     ValueError
-        There is no such detector.
+        The detector does not exist.
     """
     return find_detector(name)(**{**SETTINGS.get(id_name, {}).get(name, {}), **parameters})
 
 
 def known_class(name: str) -> type[Detector] | None:
-    """The package's class of this name; None for a class of a user's own, which cannot have the same name."""
+    """Return the package's detector class of this name, or None. A user's own class cannot have such a name."""
     return next((detector for detector in DETECTORS.values() if detector.__name__ == name), None)
 
 
 def variant(detector: type[Detector], settings: Mapping[str, Any], id_name: str) -> str:
-    """What is changed in a detector against its settings for an in-distribution set: "beta=2, latent_dim=16".
+    """Return how settings differ from a detector's settings for an in-distribution set: "beta=2, latent_dim=16".
 
-    Without what belongs to the run: epochs, seed, device and verbosity. A setting that today's detector does not have,
-    or the other way round, is not looked at.
+    Epochs, seed, device and verbosity are ignored. So are parameters that only the record or only today's detector has.
 
     Parameters
     ----------
     detector : type
     settings : mapping
-        Parameters of the detector, as in a record.
+        Parameters of the detector, as stored in a record.
     id_name : str
         See :func:`new_detector`.
     """

@@ -1,7 +1,7 @@
-"""Rows of means, deviations and intervals over seeds, ours beside the papers', and the tables of a report.
+"""Means, deviations and intervals over seeds, beside the papers' numbers, and the tables of a report.
 
-Every table is a pandas DataFrame: as numbers for further work (:func:`results_frame`, :func:`rows_frame`), or as text,
-rounded as the papers round (:func:`report_tables`), which pandas writes as Markdown, LaTeX, HTML or CSV.
+Every table is a pandas DataFrame. :func:`results_frame` and :func:`rows_frame` hold numbers for further work.
+:func:`report_tables` holds text, rounded as in the papers. pandas writes Markdown, LaTeX, HTML and CSV.
 """
 
 import json
@@ -20,31 +20,31 @@ from lamae_tutorial.benchmark.reported import CORRELATION, Reported, reported
 from lamae_tutorial.metrics import DeLong, bootstrap_interval, delong
 
 METRICS = {"auroc": "AUROC", "auprc_ood": "AUPRC (OoD)", "fpr95": "FPR95"}
-ROUNDING = 0.0005  # the papers print tenths of a percent
+ROUNDING = 0.0005  # the papers round to tenths of a percent
 
 Mark = Literal["above", "within", "below"]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One detector's score on one OoD set over several seeds.
+    """One score of a detector on one OoD set, over several seeds.
 
     Attributes
     ----------
     id, ood, detector, score, default_score, variant, epochs, n_id, n_ood, known
-        As in :class:`~lamae_tutorial.benchmark.records.Result`; alike in all results of the row.
+        As in :class:`~lamae_tutorial.benchmark.records.Result`; the same in all results of the row.
     n : int
         Number of seeds.
     mean, std : dict of str to float
-        Of each of `METRICS`, in [0, 1]; the standard deviation (of the sample) is not-a-number for one seed.
+        By metric (a key of `METRICS`), in [0, 1]. The sample standard deviation is not-a-number for one seed.
     interval : (float, float) or None
         95% bootstrap interval of the mean AUROC over the seeds; None for one seed.
     kind : str
-        Of the LAMAE paper's taxonomy (Section 3.2.2): "S" semantic or "NS+S" also non-semantic, "P" plain or "F" fancy
-        by the mean entropy of the test images, "S+P" for a simple digit that was held out. Empty if that is unknown.
+        Kind of OoD in the LAMAE paper's taxonomy (Section 3.2.2): "S" (semantic) or "NS+S" (also non-semantic), then
+        "P" (plain) or "F" (fancy) by mean entropy, e.g. "S+P" for a simple held-out digit. Empty if unknown.
     paper : Reported or None
     results : tuple of Result
-        One a seed.
+        One per seed.
     """
 
     id: str
@@ -67,18 +67,21 @@ class Row:
 
     @property
     def title(self) -> str:
-        """The score with what was changed in its detector: "LAMAE", "LAMAE+ [beta=2]"."""
+        """The title of the score with the changed settings of the detector: "LAMAE", "LAMAE+ [beta=2]"."""
         title = self.results[0].title
         return f"{title} [{self.variant}]" if self.variant else title
 
     @property
     def is_main(self) -> bool:
-        """Whether this is what the papers call the detector, or the detector with a "+"."""
+        """Whether the title is that of the papers: the detector's name, perhaps with a "+"."""
         return self.results[0].is_main
 
     @property
     def mark(self) -> Mark | None:
-        """Where our AUROC stands: within the larger of both deviations (and rounding) of the paper's, or outside."""
+        """Whether our AUROC is above, within or below the paper's; None without a paper's number.
+
+        Within: the means differ by at most the larger of both deviations, or by rounding.
+        """
         if self.paper is None:
             return None
         difference = self.mean["auroc"] - self.paper.auroc_mean
@@ -92,13 +95,12 @@ _ALIKE = ("id", "ood", "detector", "score", "default_score", "variant", "epochs"
 
 
 def aggregate(results: Iterable[Result]) -> list[Row]:
-    """One row for each OoD set and score, set by set. Other settings, epochs or test images make another row.
+    """Return one row per OoD set and score, sorted by set. Other settings, epochs or test images make another row.
 
     Raises
     ------
     ValueError
-        Results of one row come from different recipes of the detector or from different data, or two results of one
-        seed differ.
+        The results of one row come from different recipes or different data, or two results of one seed differ.
     """
     groups: dict[tuple[Any, ...], dict[int, Result]] = {}
     for result in results:
@@ -106,7 +108,7 @@ def aggregate(results: Iterable[Result]) -> list[Row]:
         if groups.setdefault(key, {}).setdefault(result.seed, result) != result:
             raise ValueError(
                 f"{result.scenario}, {result.title} on {result.ood}: there are two different results of seed "
-                f"{result.seed}; report their folders apart"
+                f"{result.seed}; report each folder separately"
             )
     rows = []
     for key, group in groups.items():
@@ -135,24 +137,24 @@ def aggregate(results: Iterable[Result]) -> list[Row]:
 
 
 def _check_origin(results: Sequence[Result]) -> None:
-    """Refuse results that must not be put into one mean."""
+    """Raise a ValueError if the results must not be averaged: another recipe or other data."""
     recipes = sorted({result.recipe for result in results})
     data = sorted({result.data for result in results} - {""})
     for what, found in (("recipes of the detector", recipes), ("data", data)):
         if len(found) > 1:
             raise ValueError(
                 f"{results[0].title} on {results[0].ood} ({results[0].scenario}): the results come from different "
-                f"{what} ({', '.join(map(str, found))}); report their folders apart, or run the older cells again"
+                f"{what} ({', '.join(map(str, found))}); report each folder separately, or run the older cells again"
             )
 
 
 def results_frame(results: Iterable[Result]) -> pd.DataFrame:
-    """Results as numbers: a line for each, with all of its fields and its title."""
+    """Return results as numbers: a line for each, with its title and all of its fields."""
     return pd.DataFrame([{"title": result.title, **asdict(result)} for result in results])
 
 
 def rows_frame(rows: Iterable[Row]) -> pd.DataFrame:
-    """Rows as numbers in [0, 1]: a line for each, with means, deviations, intervals and the papers' numbers."""
+    """Return rows as numbers in [0, 1]: a line for each, with mean, deviation, interval and the paper's numbers."""
     return pd.DataFrame(
         [
             {
@@ -176,10 +178,10 @@ def rows_frame(rows: Iterable[Row]) -> pd.DataFrame:
 
 
 def results_table(results: Iterable[Result]) -> str:
-    """Results in percent as a Markdown table: mean ± standard deviation over seeds.
+    """Return results in percent as a Markdown table: mean ± standard deviation over seeds.
 
-    The paper's AUROC stands beside them if it has any of these rows. What tells rows apart (ID sets, known or own sets,
-    epochs, numbers of test images) has a column where it is needed.
+    The paper's AUROC has a column if the paper reports any of these rows. The ID set, its origin (known or own), epochs
+    and numbers of test images have one if rows differ in them.
     """
     rows = aggregate(results)
     columns = _columns(rows)
@@ -189,7 +191,7 @@ def results_table(results: Iterable[Result]) -> str:
 
 
 def accuracy_line(records: Iterable[Path]) -> str:
-    """Accuracy of each detector's classifier on the ID test images in percent; empty if there is none."""
+    """Return the accuracy of each detector's classifier on the ID test images in percent; "" without classifiers."""
     groups: dict[str, list[float]] = {}
     for path in records:
         for record in json.loads(path.read_text(encoding="utf-8")):
@@ -199,18 +201,18 @@ def accuracy_line(records: Iterable[Path]) -> str:
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, padded so that it reads well as text."""
+    """Return a Markdown table that is padded to be readable as text."""
     return markdown(pd.DataFrame(rows, columns=list(header)))
 
 
 def markdown(frame: pd.DataFrame) -> str:
-    """A table of texts as Markdown, each text as it stands."""
+    """Return a table of texts as Markdown. The texts are not changed."""
     return frame.to_markdown(index=False, disable_numparse=True)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the report: a title, a sentence on how to read it, and the cells as text."""
+    """A table of the report: a title, a note on how to read it, and the cells as text."""
 
     title: str
     note: str
@@ -218,7 +220,7 @@ class Table:
 
 
 def report_tables(records: dict[Result, Path]) -> list[Table]:
-    """All tables of a report over records, see :func:`lamae_tutorial.benchmark.records.read_records`."""
+    """Return the tables of a report on records, see :func:`lamae_tutorial.benchmark.records.read_records`."""
     rows = aggregate(records)
     arrays = {path: saved for path in dict.fromkeys(records.values()) if (saved := saved_arrays(path)) is not None}
     without = sum(all(records[result] not in arrays for result in row.results) for row in rows)
@@ -232,18 +234,18 @@ def report_tables(records: dict[Result, Path]) -> list[Table]:
 
 
 def as_markdown(tables: Sequence[Table]) -> str:
-    """Tables as Markdown."""
+    """Return tables as Markdown."""
     return "\n\n".join(f"## {table.title}\n\n{table.note}\n\n{markdown(table.frame)}" for table in tables)
 
 
 def as_latex(tables: Sequence[Table]) -> str:
-    """Tables as LaTeX tabulars, without packages."""
+    """Return tables as LaTeX tabulars that need no packages."""
     return "\n\n".join(f"% {table.title}. {table.note}\n{_latex(table.frame)}" for table in tables)
 
 
 def as_html(frame: pd.DataFrame) -> str:
-    """A table as HTML; cells that say "above" or "below" are of that class."""
-    with pd.option_context("display.max_colwidth", None):  # or long texts are cut
+    """Return a table as HTML. Cells "above" and "below" have the class of the same name."""
+    with pd.option_context("display.max_colwidth", None):  # without this, long texts are cut
         text = frame.to_html(index=False, border=0)
     for mark in ("above", "below"):
         text = text.replace(f"<td>{mark}</td>", f'<td class="{mark}">{mark}</td>')
@@ -251,19 +253,19 @@ def as_html(frame: pd.DataFrame) -> str:
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """One line a row, with the numbers in full, in [0, 1]."""
+    """Return one line per row, with unrounded numbers in [0, 1]."""
     return rows_frame(rows).to_csv(index=False, lineterminator="\n")
 
 
 def correlations(records: dict[Result, Path]) -> dict[int, dict[str, tuple[int, NDArray[np.float64]]]]:
-    """Entropy and reconstruction error of the autoencoder's ID test images, for the experiment `entropy-error`.
+    """Return entropy and reconstruction error of the autoencoder's ID test images (experiment `entropy-error`).
 
     Returns
     -------
     dict of int to dict of str to (int, array (3, N))
-        By seed and the name of the ID set: the epochs, of which sets may have different numbers (the largest counts);
-        and entropy in bits, squared error as mean over an image's values, so that images of different sizes can be held
-        beside each other, and as their sum.
+        By seed and name of the ID set: the number of epochs (the largest one if there are several), and an array with
+        the entropy in bits, the mean squared error over an image's values, and the summed squared error. Only the mean
+        can be compared between images of different sizes.
     """
     found: dict[int, dict[str, tuple[int, NDArray[np.float64]]]] = {}
     for path in dict.fromkeys(records.values()):
@@ -282,7 +284,7 @@ def correlations(records: dict[Result, Path]) -> dict[int, dict[str, tuple[int, 
 
 
 def _columns(rows: Sequence[Row]) -> dict[str, list[str]]:
-    """The columns of a table of rows as text, those that only tell rows apart where they are needed."""
+    """Return the columns of a table of rows as text. Some columns appear only if rows differ in them."""
 
     def needed(*names: str) -> bool:
         pairs = {(row.id, row.ood) for row in rows}
@@ -312,10 +314,10 @@ def _main_table(rows: Sequence[Row], without_scores: int) -> Table:
     columns["ours is"] = [row.mark or "-" for row in rows]
     return Table(
         "Ours beside the papers'",
-        "In percent, mean ± standard deviation over seeds. 95% interval: bootstrap of the mean AUROC over the seeds, "
-        "so of little worth where they are few. Within: the means differ by no more than the larger of both "
-        "deviations, or by rounding (0.05). Kind: S semantic, NS+S also non-semantic; P plain, F fancy by the mean "
-        "entropy of the test images."
+        "In percent, mean ± standard deviation over seeds. 95% interval: bootstrap of the mean AUROC over the seeds; "
+        "it means little for few seeds. Within: the means differ by at most the larger of both deviations, or by "
+        "rounding (0.05). Kind: S is semantic, NS+S also non-semantic; P is plain and F fancy, by the mean entropy of "
+        "the test images."
         + (f" {without_scores} rows are not tested: their scores (.npz) were not kept." if without_scores else ""),
         pd.DataFrame(columns),
     )
@@ -348,7 +350,7 @@ def _marks(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def _tests_table(rows: Sequence[Row], records: dict[Result, Path], arrays: dict[Path, Arrays]) -> Table:
-    """The best of each OoD set against each other one, for the seeds whose scores were kept."""
+    """Test the best row of each OoD set against the others, for the seeds whose scores were kept."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         kept = tuple(result for result in row.results if records[result] in arrays)
@@ -378,9 +380,9 @@ def _tests_table(rows: Sequence[Row], records: dict[Result, Path], arrays: dict[
             )
     return Table(
         "The best of each OoD set against the others",
-        "DeLong's test of two AUROCs on the same images, seed by seed: the mean difference in points, and the largest "
-        "p, which is small only if the test finds a difference in every seed. Seeds: with scores of both. Not "
-        "corrected for the number of tests.",
+        "DeLong's test of two AUROCs on the same images, one test per seed. Difference: the mean over the seeds, in "
+        "percentage points. Largest p: small only if the test finds a difference in every seed. Seeds: their number, "
+        "where the scores of both were kept. Not corrected for the number of tests.",
         pd.DataFrame(lines),
     )
 
@@ -392,7 +394,7 @@ def _paired_test(first: Result, first_arrays: Arrays, second: Result, second_arr
             if not np.array_equal(arrays[array_key("entropy", ood)], first_arrays[array_key("entropy", ood)]):
                 raise ValueError(
                     f"{first.title} and {second.title} on {first.ood}, seed {first.seed}, were not scored on the "
-                    "same images; report their folders apart"
+                    "same images; report each folder separately"
                 )
             scores.append(arrays[array_key(f"score/{result.score}", ood)])
     return delong(*scores)
@@ -416,8 +418,9 @@ def _correlation_table(records: dict[Result, Path]) -> Table:
         lines.append({**line, "paper's": paper})
     return Table(
         "Entropy and reconstruction error",
-        "Pearson's correlation over the ID test images of all sets together, each with an autoencoder of its own; the "
-        "error as mean over an image's values, and as their sum, which grows with the size of the images.",
+        "Pearson's correlation of entropy and error over the ID test images of all sets. Each set has its own "
+        "autoencoder. Mean error: mean over an image's values. Summed error: their sum, which grows with the size of "
+        "the images.",
         pd.DataFrame(lines),
     )
 
@@ -435,7 +438,7 @@ def _kind(results: Sequence[Result]) -> str:
 
 
 def _paper(row: Row) -> str:
-    """The paper's AUROC in percent, or "-"."""
+    """Return the paper's AUROC in percent, or "-"."""
     return "-" if row.paper is None else _percent(row.paper.auroc_mean, row.paper.auroc_std)
 
 

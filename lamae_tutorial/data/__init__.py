@@ -1,1 +1,1 @@
-"""Images in, and who is in-distribution."""
+"""Image sets, their readers, and scenarios that say which images are in-distribution."""

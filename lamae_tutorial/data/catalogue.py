@@ -1,6 +1,6 @@
-"""The named image sets: where their files are looked for, and how to get them.
+"""The named image sets: where their files are searched for, and how to get them.
 
-Nothing is downloaded unless asked for.
+Nothing is downloaded unless you ask for it.
 """
 
 import os
@@ -35,26 +35,26 @@ def load_images(
     size: tuple[int, int] | None = None,
     **synthetic: Any,
 ) -> ImageSet:
-    """Load a set of images by its name, or one's own by its path.
+    """Load a known set of images by its name, or your own images by their path.
 
     Parameters
     ----------
     name : str or path
-        One of "digits" (embedded in scikit-learn), "mnist", "fashion_mnist", "cifar10", "celeba", "notmnist",
-        "constant", "noise"; or the path of an `.npz` file in Keras layout, of a folder of class folders (with
-        or without `train/` and `test/` above them), or of a folder of images.
+        One of "digits" (included in scikit-learn), "mnist", "fashion_mnist", "cifar10", "celeba", "notmnist",
+        "constant", "noise"; or the path of an `.npz` file in Keras layout, of a folder of class folders (with or
+        without `train/` and `test/` above them), or of a folder of images.
     split : {"train", "test", "all"}
-        A source that is not divided (digits, a folder without `train/` and `test/`, an `.npz` without
-        `x_test`) is divided 80:20, stratified by label, in the same way at each call.
+        A source without a split (digits, a folder without `train/` and `test/`, an `.npz` file without `x_test`) is
+        divided 80:20, stratified by label, and always in the same way.
     root : path, optional
         The folder of the data. By default the environment variable LAMAE_DATA, else the platform's cache folder.
-        Looked for there: `<name>.npz`, then torchvision's own folders (and for notMNIST the folder
-        `notMNIST_small` of PNG files, then its idx files in `notMNIST/raw`).
+        First `<name>.npz` is searched for, then the folder that torchvision writes. notMNIST is searched for in
+        `notMNIST_small` (PNG files), then in `notMNIST/raw` (idx files).
     download : bool
-        Fetch a set that was not found, through torchvision, which holds it against its checksum.
+        Download a missing set with torchvision, which checks its checksum.
     size : (int, int), optional
-        For a folder only: height and width for :func:`lamae_tutorial.data.readers.cover`. By default the images must be
-        of one size.
+        For a folder only: height and width for :func:`lamae_tutorial.data.readers.cover`. By default all images must
+        have the same size.
     **synthetic
         For "constant" and "noise" only: see :func:`lamae_tutorial.constant_images` and
         :func:`lamae_tutorial.noise_images`.
@@ -66,9 +66,9 @@ def load_images(
     Raises
     ------
     FileNotFoundError
-        The data are in none of the places, which the message lists, with the command that gets them.
+        The data were not found. The message lists the places that were searched and the command that gets the data.
     ValueError
-        An unknown name or split, or a damaged, truncated or wrongly shaped file, which the message names.
+        The name or the split is unknown, or a file is damaged, truncated or has the wrong shape. The message names it.
     ConnectionError
         The download failed.
     """
@@ -76,7 +76,7 @@ def load_images(
         raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
     path = Path(name)
     if size is not None and not path.is_dir():
-        raise ValueError(f"size brings the images of a folder to one size; {name} is no folder")
+        raise ValueError(f"size is only for a folder of images; {name} is not a folder: leave size out")
     if name in SYNTHETIC:
         return SYNTHETIC[str(name)](split=split, **synthetic)
     if synthetic:
@@ -88,7 +88,7 @@ def load_images(
     if path.suffix != ".npz" and not path.is_dir():
         raise ValueError(
             f"unknown image set {str(name)!r}: neither one of {', '.join([*DATA_SETS, 'digits', *SYNTHETIC])} "
-            "nor the path of an .npz file or of a folder of class folders"
+            "nor the path of an .npz file or of a folder of images"
         )
     if path.suffix == ".npz":
         return _image_set(path.stem, read_npz(path, split))
@@ -96,15 +96,15 @@ def load_images(
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
-    """The folder in which data are looked for: the argument, else LAMAE_DATA, else the platform's cache folder."""
+    """Return the folder of the data: the argument, else LAMAE_DATA, else the platform's cache folder."""
     return Path(root or os.environ.get("LAMAE_DATA") or user_cache_path("lamae_tutorial")).expanduser()
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """What is known of a named set before any file is read; the counts are those of the published set.
+    """What is known about a named set before any file is read. The counts are those of the published set.
 
-    Results are kept with some of the images, but not of a set that may not be passed on.
+    Some images are stored with the results, unless `may_be_passed_on` is False.
     """
 
     shape: ImageShape
@@ -143,17 +143,17 @@ DATA_SETS = {
 
 
 def places(name: str, root: Path) -> list[Path]:
-    """Where the files of a named set are looked for, in this order."""
+    """Return the places where the files of a named set are searched for, in this order."""
     return [root / f"{name}.npz", *(root / folder for folder, _ in DATA_SETS[name].folders)]
 
 
 def found(name: str, root: Path) -> Path | None:
-    """The first of the places that exists."""
+    """Return the first of these places that exists, or None."""
     return next((place for place in places(name, root) if place.exists()), None)
 
 
 def how_to_get(name: str, root: Path) -> str:
-    """The command that gets a named set, or what to do where there is none."""
+    """Return the command that downloads a named set, or the steps to take if there is no such command."""
     spec = DATA_SETS[name]
     return f"lamae datasets --download {name} --data {root}" if spec.torchvision else spec.hint
 
@@ -176,9 +176,9 @@ def _load_named(name: str, split: str, root: Path, download: bool) -> ImageSet:
             raise ConnectionError(f"{name} could not be downloaded to {root}: {error}") from error
         return _load_named(name, split, root, download=False)
     raise FileNotFoundError(
-        f"{name} was not found. Looked for:\n"
+        f"{name} was not found. These places were searched:\n"
         + "".join(f"  {place}\n" for place in missing)
-        + f"Get it:  {how_to_get(name, root)}\nOr name the folder that has it by LAMAE_DATA, root= or --data."
+        + f"Get it:  {how_to_get(name, root)}\nIf you have it, name its folder with LAMAE_DATA, root= or --data."
     )
 
 

@@ -1,7 +1,7 @@
-"""Images and labels as tensors: what a set of them is, how they are checked, divided and brought to another shape.
+"""Images and labels as tensors: sets of images, checks, the split into training and validation, change of shape.
 
-Images at rest are uint8 (N, C, H, W) with 0 black and 255 full intensity. All images that come from outside pass
-:func:`check_images`, and all labels :func:`check_labels`.
+Stored images are uint8 (N, C, H, W): 0 is black, 255 is full intensity. All images that come from outside pass
+:func:`check_images`, and all labels pass :func:`check_labels`.
 """
 
 import hashlib
@@ -20,10 +20,9 @@ from lamae_tutorial.parameters import SEED, Rule, check
 
 ImageShape = tuple[int, int, int]  # (channels, height, width)
 
-MISSING = -1  # an image without a label
-VALIDATION_SHARE = 0.1  # of the ID training images (LAMAE paper, Section 4.1)
-_FEWEST = 4  # images to train on
-
+MISSING = -1  # marks a missing label
+VALIDATION_SHARE = 0.1  # share of the ID training images (LAMAE paper, Section 4.1)
+_FEWEST = 4  # smallest number of images to train on
 _MOST_SIDE = 2**14  # pixels
 _MOST_BYTES = 2**36  # of all images together
 
@@ -35,16 +34,16 @@ class ImageSet:
     Attributes
     ----------
     name : str
-        What the set is called in tables and messages.
+        Name of the set in tables and messages.
     images : uint8 tensor (N, C, H, W)
         C is 1 (grey) or 3 (colour).
     labels : int64 tensor (N,) or None
         Indices into `classes`.
     classes : tuple of str
-        Names of the classes; empty where there are no labels.
+        Names of the classes; empty if there are no labels.
     known : bool
-        Whether this is a set of the catalogue, or a part of one. A paper's number stands only beside results of known
-        sets: a file of one's own may be called `mnist.npz`.
+        Whether this is a set of the catalogue, or a part of one. Only results of known sets are compared with a
+        paper's numbers, because a user's own file may also be called `mnist.npz`.
     """
 
     name: str
@@ -61,10 +60,10 @@ class ImageSet:
                 f"got {images.dtype} of shape {tuple(images.shape)}"
             )
         if len(images) == 0:
-            raise ValueError(f"{self.name}: holds no image")
+            raise ValueError(f"{self.name}: holds no images; expected at least one")
         if labels is not None and (labels.dtype != torch.int64 or labels.shape != images.shape[:1]):
             raise ValueError(
-                f"{self.name}: labels must be int64 of shape ({len(images)},), one an image; "
+                f"{self.name}: labels must be int64 of shape ({len(images)},), one per image; "
                 f"got {labels.dtype} of shape {tuple(labels.shape)}"
             )
 
@@ -89,7 +88,7 @@ class ImageSet:
         return digest.hexdigest()
 
     def subset(self, which: Tensor | NDArray[Any]) -> "ImageSet":
-        """The images at these indices (or under this boolean mask), with their labels."""
+        """Return the images at these indices (or where this boolean mask is True), with their labels."""
         which = torch.as_tensor(which)
         labels = None if self.labels is None else self.labels[which]
         return replace(self, images=self.images[which], labels=labels)
@@ -97,6 +96,7 @@ class ImageSet:
 
 Images = ImageSet | Tensor | NDArray[Any] | list[Any]
 Labels = Tensor | NDArray[Any] | list[int]
+Validation = ImageSet | tuple[Images, Labels | None]
 
 IMAGE_SHAPE = Rule(
     f"be (1 or 3, height, width), with sides of 1 to {_MOST_SIDE} pixels",
@@ -121,7 +121,7 @@ def check_image_shape(image_shape: ImageShape, n: int) -> ImageShape:
 
 
 def check_images(images: Images, image_shape: ImageShape | None = None) -> Tensor:
-    """Images as uint8 or float32 tensor (N, C, H, W), without gradients.
+    """Return the images as a uint8 or float32 tensor (N, C, H, W) without gradients.
 
     Parameters
     ----------
@@ -134,8 +134,8 @@ def check_images(images: Images, image_shape: ImageShape | None = None) -> Tenso
     Raises
     ------
     ValueError
-        Another number of dimensions, an empty one, another shape than `image_shape`, channels in the last place,
-        another type or range (not-a-number included), or masked values.
+        The images do not have four dimensions, a dimension is 0, they differ in shape from `image_shape`, their
+        channels stand last, they have another type or range (not-a-number included), or values are masked.
     """
     if torch.is_inference_mode_enabled():  # its tensors could not be trained on
         with torch.inference_mode(False):
@@ -212,8 +212,59 @@ def _check_shape(images: Tensor, image_shape: ImageShape | None, turn: str) -> N
     raise ValueError(f"images must have the shape {expected}, N >= 1; got {shape}{advice}")
 
 
+def check_labels(labels: Labels, n: int, lowest: int = 0, num_classes: int | None = None) -> Tensor:
+    """Return the labels as an int64 tensor (n,) on the CPU.
+
+    Whole numbers of any type are taken, also floats such as 2.0.
+
+    Raises
+    ------
+    ValueError
+        The labels are not n whole numbers, or a label is below `lowest`, or `num_classes` is given and a label is not
+        below it.
+    """
+    if isinstance(labels, Tensor):
+        tensor = labels.detach().cpu()
+        labels = (tensor.double() if tensor.is_floating_point() else tensor).numpy()
+    try:
+        array = _as_array(labels, "labels")
+    except ValueError as error:
+        raise ValueError(f"{error}; number the classes: np.unique(labels, return_inverse=True)[1]") from error
+    if array.shape != (n,) or array.dtype.kind not in "iuf" or (array != np.floor(array)).any():
+        advice = ""
+        if array.shape == (n, 1):
+            advice = ": pass labels.ravel()"
+        elif array.dtype.kind == "b":
+            advice = ": pass labels.astype(int)"
+        elif array.dtype.kind == "f" and np.isnan(array).any():
+            advice = " with NaN: give labels to these images, leave them out or, for SSVAE, mark them with -1"
+        raise ValueError(
+            f"labels must be {n} whole numbers, one per image; got {array.dtype} of shape {array.shape}{advice}"
+        )
+    low, high = int(array.min()), int(array.max())
+    if low < lowest or high >= (2**31 if num_classes is None else num_classes):
+        expected = f">= {lowest}"
+        if num_classes is not None:
+            expected = f"in {lowest}..{num_classes - 1}, the classes of the training images"
+        raise ValueError(f"labels must be {expected}; got labels from {low} to {high}")
+    return torch.from_numpy(array.astype(np.int64))
+
+
+def count_classes(labels: Tensor) -> int:
+    """Return the number of classes S. Every class 0..S-1 must occur, and S must be at least 2."""
+    present = torch.unique(labels[labels != MISSING]).tolist()
+    if present != list(range(len(present))):
+        shown = f"[{', '.join(map(str, present[:20]))}{', ...' * (len(present) > 20)}]"
+        raise ValueError(f"labels must be 0..S-1 with no class missing; got the classes {shown}: renumber them")
+    if len(present) < 2:
+        raise ValueError(
+            f"there are labels of {len(present)} classes; a detector that uses labels needs at least two classes"
+        )
+    return len(present)
+
+
 def stratified_split(labels: Tensor | None, n: int, share: float, random_state: int) -> tuple[Tensor, Tensor]:
-    """Divide the indices 0..n-1 at random, with equal shares of each class where there are labels.
+    """Divide the indices 0..n-1 at random, stratified by label if each class has enough images.
 
     Returns
     -------
@@ -225,30 +276,27 @@ def stratified_split(labels: Tensor | None, n: int, share: float, random_state: 
     if labels is not None and len(labels):
         counts = torch.unique(labels, return_counts=True)[1]
         part = round(n * share)
-        # Stratification needs two images a class, and room for each class on both sides.
+        # Stratification needs two images per class, and room for one image of each class on both sides.
         if counts.min() >= 2 and len(counts) <= min(part, n - part):
             stratify = labels.numpy()
     rest, part = train_test_split(np.arange(n), test_size=share, random_state=random_state, stratify=stratify)
     return torch.from_numpy(np.sort(rest)), torch.from_numpy(np.sort(part))
 
 
-Validation = ImageSet | tuple[Images, Labels | None]
-
-
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """Training and validation images of one shape, checked.
+    """Training and validation images of one shape. They have been checked.
 
     Attributes
     ----------
     images, validation_images : uint8 or float tensor (N, C, H, W)
         On the CPU.
     labels, validation_labels : int64 tensor (N,) or None
-        Classes 0..S-1; -1 is a missing label. None for detectors that use no labels.
+        Classes 0..S-1; -1 marks a missing label. None for detectors that use no labels.
     num_classes : int
         S; 0 without labels.
     seed : int
-        Of the split and of the order of the images.
+        Seed of the split and of the order of the images.
     """
 
     images: Tensor
@@ -272,25 +320,25 @@ def training_data(
     *,
     labels_may_be_missing: bool = False,
 ) -> TrainingData:
-    """Check what `fit` was given, and hold back validation images where none were given.
+    """Check the arguments of `fit`, and hold back validation images if none are given.
 
     Parameters
     ----------
     images
         See :func:`check_images`.
     labels : int (N,) or None
-        None for a detector that uses no labels; the labels of `validation` are then ignored.
+        None for a detector that uses no labels. The labels of `validation` are then ignored.
     validation : ImageSet, or pair of images and labels, or None
         None holds back 10% of the images, stratified by label.
     seed : int
-        Of that split.
+        Seed of that split.
     labels_may_be_missing : bool
-        Whether -1 is a label.
+        Whether -1 is allowed as a label. It marks a missing one.
 
     Raises
     ------
     ValueError
-        Images or labels of another form, fewer than four images, a class without an image, or less than two classes.
+        Images or labels have the wrong form, there are fewer than four images or two classes, or a class has no image.
     """
     tensor = check_images(images)
     if len(tensor) < _FEWEST:
@@ -311,73 +359,17 @@ def training_data(
         held_back, held_back_targets = check_images(pair[0], shape_of(tensor)), None
         if targets is not None:
             if pair[1] is None:
-                raise ValueError("the validation images need class labels, as the training images have them; got none")
+                raise ValueError("the training images have labels, so the validation images need labels too; got none")
             held_back_targets = check_labels(pair[1], len(held_back), lowest, num_classes)
     return TrainingData(tensor, targets, held_back, held_back_targets, num_classes, seed)
 
 
-def check_labels(labels: Labels, n: int, lowest: int = 0, num_classes: int | None = None) -> Tensor:
-    """Labels as int64 tensor (n,) on the CPU.
-
-    Whole numbers of any type are taken, also floats such as 2.0.
-
-    Raises
-    ------
-    ValueError
-        Not n whole numbers, or a label below `lowest` or, where `num_classes` is given, not below it.
-    """
-    if isinstance(labels, Tensor):
-        tensor = labels.detach().cpu()
-        labels = (tensor.double() if tensor.is_floating_point() else tensor).numpy()
-    try:
-        array = _as_array(labels, "labels")
-    except ValueError as error:
-        raise ValueError(f"{error}; number the classes: np.unique(labels, return_inverse=True)[1]") from error
-    if array.shape != (n,) or array.dtype.kind not in "iuf" or (array != np.floor(array)).any():
-        advice = ""
-        if array.shape == (n, 1):
-            advice = ": pass labels.ravel()"
-        elif array.dtype.kind == "b":
-            advice = ": pass labels.astype(int)"
-        elif array.dtype.kind == "f" and np.isnan(array).any():
-            advice = " with NaN: give labels to these images, leave them out or, for SSVAE, mark them with -1"
-        raise ValueError(
-            f"labels must be {n} whole numbers, one an image; got {array.dtype} of shape {array.shape}{advice}"
-        )
-    low, high = int(array.min()), int(array.max())
-    if low < lowest or high >= (2**31 if num_classes is None else num_classes):
-        expected = f">= {lowest}"
-        if num_classes is not None:
-            expected = f"in {lowest}..{num_classes - 1}, the classes of the training images"
-        raise ValueError(f"labels must be {expected}; got labels from {low} to {high}")
-    return torch.from_numpy(array.astype(np.int64))
-
-
-def count_classes(labels: Tensor) -> int:
-    """S; every class 0..S-1 must occur, and there must be two at least."""
-    present = torch.unique(labels[labels != MISSING]).tolist()
-    if present != list(range(len(present))):
-        shown = f"[{', '.join(map(str, present[:20]))}{', ...' * (len(present) > 20)}]"
-        raise ValueError(f"labels must be 0..S-1 with no class missing; got the classes {shown}: renumber them")
-    if len(present) < 2:
-        raise ValueError(
-            f"there are labels of {len(present)} classes: a detector that uses labels needs at least two classes"
-        )
-    return len(present)
-
-
-def shape_of(images: Tensor) -> ImageShape:
-    """Channels, height and width of the images (N, C, H, W)."""
-    channels, height, width = images.shape[1:]
-    return channels, height, width
-
-
 def bring_to_shape(images: Tensor, image_shape: ImageShape) -> Tensor:
-    """Bring images to another shape by a fixed rule.
+    """Bring images to another shape.
 
-    Smaller images are padded with zeros on all sides (28 x 28 in the middle of 32 x 32); larger ones are shrunk by area
-    averaging. Grey is copied to three channels; colour becomes grey by torchvision's luma weights: 0.2989 red,
-    0.587 green, 0.114 blue.
+    Smaller images are padded with zeros on all sides: 28 x 28 pixels end up in the middle of 32 x 32. Larger images are
+    shrunk by area averaging. Grey is copied to three channels. Colour becomes grey by torchvision's luma weights:
+    0.2989 red, 0.587 green, 0.114 blue.
 
     Parameters
     ----------
@@ -391,12 +383,18 @@ def bring_to_shape(images: Tensor, image_shape: ImageShape) -> Tensor:
     """
     channels, height, width = check_image_shape(image_shape, len(images))
     if images.shape[1] == 3 and channels == 1:
-        from torchvision.transforms.v2.functional import rgb_to_grayscale  # here: slow to import
+        from torchvision.transforms.v2.functional import rgb_to_grayscale  # imported here because it is slow
 
-        images = rgb_to_grayscale(images.float()).round().to(torch.uint8)  # of uint8 it would cut off, not round
+        images = rgb_to_grayscale(images.float()).round().to(torch.uint8)  # for uint8 it cuts off instead of rounding
     small = (min(images.shape[2], height), min(images.shape[3], width))
     if images.shape[2:] != small:
         images = F.interpolate(images.float(), small, mode="area").round().to(torch.uint8)
     top, left = (height - small[0]) // 2, (width - small[1]) // 2
     images = F.pad(images, (left, width - small[1] - left, top, height - small[0] - top))
     return images.expand(-1, channels, -1, -1).contiguous() if images.shape[1] < channels else images
+
+
+def shape_of(images: Tensor) -> ImageShape:
+    """Return channels, height and width of images (N, C, H, W)."""
+    channels, height, width = images.shape[1:]
+    return channels, height, width

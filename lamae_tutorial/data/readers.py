@@ -1,7 +1,7 @@
 """Readers of image files: .npz, idx, CIFAR-10's batches and folders of pictures.
 
-Each takes a path and a split and returns arrays. FileNotFoundError: the files are absent; ValueError: they are damaged.
-Nothing is unpickled but CIFAR-10's batches, and those only if their checksums are the published ones.
+Each reader takes a path and a split, and returns arrays. It raises FileNotFoundError if files are missing and
+ValueError if they are damaged. Only CIFAR-10's batches are unpickled, and only if they have the published checksums.
 """
 
 import gzip
@@ -26,7 +26,7 @@ from lamae_tutorial.data.images import stratified_split
 
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64] | None]  # images (N, H, W, C), labels (N,)
 
-# What damaged files make zipfile, NumPy and their like raise.
+# The errors that zipfile, NumPy and similar libraries raise for damaged files.
 DAMAGE = (
     zipfile.BadZipFile,
     ValueError,
@@ -36,27 +36,27 @@ DAMAGE = (
     LZMAError,
     KeyError,
     NotImplementedError,
-    MemoryError,  # a header that announces more than there is
+    MemoryError,  # a header announces more data than there are
     SyntaxError,  # a header is parsed as Python
     tokenize.TokenError,
     TypeError,
     OverflowError,
 )
 
-_UNKNOWN_MEMORY = 2**34  # where the system does not tell
+_UNKNOWN_MEMORY = 2**34  # assumed if the system does not say
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 
 
 def read_digits(split: str) -> Arrays:
     digits = load_digits()
-    # Levels 0..16 are spread over 0..255 one to one: 17 levels remain, so that entropy does not change.
+    # The 17 levels 0..16 become 17 levels in 0..255, so the entropy does not change.
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
     return _divide((images, digits.target.astype(np.int64)), split)
 
 
 def npz_count(path: Path, key: str) -> int:
-    """Number of images under this key of an `.npz` file (0: none), from its header alone."""
+    """Return the number of images under this key of an `.npz` file (0 if there are none). Only the header is read."""
     try:
         with zipfile.ZipFile(path) as archive:
             if f"{key}.npy" not in archive.namelist():
@@ -98,11 +98,11 @@ def read_npz(path: Path, split: str) -> Arrays:
 
 
 def _check_memory(size: int) -> None:
-    """Refuse what memory cannot hold before it is unpacked: a small file may announce a huge array."""
+    """Refuse an array that does not fit into memory before it is unpacked: a small file may announce a huge array."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else _UNKNOWN_MEMORY
     if size > memory // 2:
         raise ValueError(
-            f"holds an array of {size / 2**30:.1f} GiB, more than half of the {memory / 2**30:.1f} GiB here"
+            f"holds an array of {size / 2**30:.1f} GiB, more than half of the {memory / 2**30:.1f} GiB of memory here"
         )
 
 
@@ -115,7 +115,7 @@ def _checked(images: NDArray[Any], labels: NDArray[Any] | None) -> Arrays:
         raise ValueError(f"images must have the shape (N, H, W) or (N, H, W, 1 or 3); got {images.shape}")
     if labels is not None:
         if not np.issubdtype(labels.dtype, np.integer) or labels.size != len(images):
-            raise ValueError(f"{len(images)} images need as many integer labels; got {labels.dtype} {labels.shape}")
+            raise ValueError(f"expected {len(images)} integer labels, one per image; got {labels.dtype} {labels.shape}")
         labels = labels.reshape(-1).astype(np.int64)
     return images, labels
 
@@ -132,7 +132,7 @@ def read_idx_folder(folder: Path, split: str) -> Arrays:
 
 
 def _read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
-    """One file of the MNIST format, plain or as `.gz`: magic 0 0 8 ndim, big-endian sizes, bytes."""
+    """Read one file in MNIST's format, plain or as `.gz`: magic number 0 0 8 ndim, big-endian sizes, bytes."""
     packed = path.with_name(path.name + ".gz")
     if not path.is_file():
         if not packed.is_file():
@@ -144,7 +144,7 @@ def _read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
             header = file.read(size)
             if header[:4] != bytes([0, 0, 8, ndim]) or len(header) < size:
                 begin = header[:4].hex()
-                raise ValueError(f"not an idx file of bytes with {ndim} dimensions; it begins with {begin!r}")
+                raise ValueError(f"not an idx file of bytes with {ndim} dimensions: it begins with {begin!r}")
             shape = tuple(int(length) for length in np.frombuffer(header, ">u4", ndim, offset=4))
             _check_memory(prod(shape))
             content = file.read(prod(shape) + 1)
@@ -154,7 +154,7 @@ def _read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
         raise ValueError(f"{path}: {error}") from error
     if len(content) != prod(shape):
         follow = f"{len(content)} follow" if len(content) < prod(shape) else "more follow"
-        raise ValueError(f"{path}: its header announces {prod(shape)} bytes {shape}, {follow}")
+        raise ValueError(f"{path}: its header announces {prod(shape)} bytes {shape}, but {follow}")
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
@@ -164,7 +164,7 @@ def read_cifar10(folder: Path, split: str) -> Arrays:
     import torchvision
 
     def part(train: bool) -> Arrays:
-        try:  # The files are pickles: torchvision opens them only if their checksums are the published ones.
+        try:  # The files are pickles. torchvision opens them only if they have the published checksums.
             data = torchvision.datasets.CIFAR10(folder.parent, train=train)
         except RuntimeError as error:
             raise ValueError(f"{folder}: its files are incomplete or not the published ones ({error})") from error
@@ -174,7 +174,7 @@ def read_cifar10(folder: Path, split: str) -> Arrays:
 
 
 def read_celeba(folder: Path, split: str) -> Arrays:
-    """Central square of the aligned photographs, brought to 32 x 32; divided by `list_eval_partition.txt`."""
+    """Read the central square of the aligned photographs at 32 x 32; `list_eval_partition.txt` gives the split."""
     partition = folder / "list_eval_partition.txt"
     if not partition.is_file():
         raise FileNotFoundError(2, "no such file", str(partition))
@@ -217,9 +217,9 @@ def read_class_folders(folder: Path, split: str, size: tuple[int, int] | None) -
 
 
 def _read_images(folder: Path, size: tuple[int, int] | None = None) -> tuple[Arrays, tuple[str, ...]]:
-    """All images of a folder of class folders, or of a folder of images, which then have no labels.
+    """Read all images of a folder of class folders, or of a folder of images without labels.
 
-    Broken files are reported by a warning and left out.
+    Broken files are left out with a warning.
     """
     classes = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
     images: list[Image.Image] = []
@@ -238,7 +238,7 @@ def _read_images(folder: Path, size: tuple[int, int] | None = None) -> tuple[Arr
                 image = cover(image, size)
             if images and image.size != images[0].size:
                 raise ValueError(
-                    f"{path}: is {image.size[0]} x {image.size[1]} pixels, the images before it "
+                    f"{path}: is {image.size[0]} x {image.size[1]} pixels, the images before it are "
                     f"{images[0].size[0]} x {images[0].size[1]}; bring them to one size (size=, --resize)"
                 )
             images.append(image)
@@ -253,14 +253,14 @@ def _read_images(folder: Path, size: tuple[int, int] | None = None) -> tuple[Arr
 
 
 def cover(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """An image brought to this height and width: scaled until it covers them, then cut around the middle."""
+    """Return the image at this height and width: scaled until it covers them, then cut around the middle."""
     height, width = size
-    image = image if image.mode == "L" else image.convert("RGB")  # a palette cannot be scaled
+    image = image if image.mode == "L" else image.convert("RGB")  # images with a palette cannot be scaled
     return ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
 
 
 def open_image(path: Path) -> Image.Image:
-    """A decoded image file; a ValueError that names it if it is damaged, foreign or larger than Pillow's limit."""
+    """Return a decoded image. A damaged file, another type or a size above Pillow's limit raises a ValueError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -279,7 +279,7 @@ def open_image(path: Path) -> Image.Image:
 
 
 def _divide(arrays: Arrays, split: str) -> Arrays:
-    """The split of a source that comes undivided: 80:20, always the same."""
+    """Return a split of a source without one: 80:20, always the same."""
     if split == "all":
         return arrays
     images, labels = arrays

@@ -1,7 +1,7 @@
-"""Who is in-distribution (ID) and who is out-of-distribution (OoD): the settings of both papers and one's own.
+"""Scenarios say which images are in-distribution (ID) and which are out-of-distribution (OoD).
 
-Protocol "balanced" is that of the LAMAE authors' notebook: the OoD test set is the held-out class from the train *and*
-the test images, and all test sets are cut to the same number. "test-only" takes test images alone and cuts nothing.
+The protocol "balanced" comes from the LAMAE authors' notebook: the OoD test set is the held-out class from the train
+*and* the test images, and all test sets are cut to the same number. "test-only" uses only test images and cuts nothing.
 """
 
 import os
@@ -22,21 +22,21 @@ Load = Callable[..., ImageSet]
 
 @dataclass(frozen=True, eq=False)
 class Scenario:
-    """Image sets of one experiment, all of one shape; labels of ID images are 0..num_classes-1.
+    """The image sets of one experiment. All have one shape; the labels of ID images are 0..num_classes-1.
 
     Attributes
     ----------
     name : str
-        For tables, e.g. "mnist without 1".
+        Name for tables, e.g. "mnist without 1".
     train, validation, test : ImageSet
         In-distribution images. No OoD image is among them.
     ood : dict of str to ImageSet
         The OoD test sets by name.
     data : dict of str to str
-        Hash of each set that the images come from, before it was divided or brought to another shape: "mnist train" and
-        "mnist test", "celeba". Sets that are drawn have none.
+        Hash of each source set, taken before the set was divided or brought to another shape. The keys are e.g.
+        "mnist train", "mnist test" and "celeba". Generated sets have no hash.
     held_out : str or None
-        The OoD set that is a class of the ID set; None if there is none.
+        Name of the OoD set that is a class of the ID set; None if there is none.
     """
 
     name: str
@@ -68,22 +68,22 @@ def leave_one_class_out(
     download: bool = False,
     load: Load = load_images,
 ) -> Scenario:
-    """One class of a data set is OoD, the others are ID (LAMAE paper, Setting 1).
+    """Return a scenario: one class of a data set is OoD, the others are ID (LAMAE paper, Setting 1).
 
     Parameters
     ----------
     name : str or path
         A data set with labels, see :func:`load_images`.
     held_out_class : int or str
-        The OoD class: a whole number is its label, a text its name, or its label if no class has that name.
+        The OoD class. An int is its label. A string is its name, or its label if no class has that name.
     protocol : {"balanced", "test-only"}
-        See the module's description.
+        "balanced": train and test images of the class, and test sets of the same size. "test-only": only test images.
     random_state : int
         Seed of the validation split and of the cut to equal numbers.
     root, download
         See :func:`load_images`.
     load : callable
-        What is called to load a set: one that keeps the sets saves time where many scenarios are made.
+        Loads a set, like :func:`load_images`. A function that caches the sets saves time if you make many scenarios.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def leave_one_class_out(
     train = load(name, "train", root, download)
     test = load(name, "test", root, download)
     if train.labels is None or test.labels is None:
-        raise ValueError(f"{train.name} has no labels, so that no class can be held out")
+        raise ValueError(f"{train.name} has no labels, so no class can be held out: choose a set with labels")
     held_out = _label(held_out_class, train.classes)
     if held_out is None:
         raise ValueError(
@@ -106,7 +106,7 @@ def leave_one_class_out(
             + ", ".join(f"{label} ({label_name})" for label, label_name in enumerate(train.classes))
         )
     if len(train.classes) < 2:
-        raise ValueError(f"{train.name} has a single class: none is left when it is held out")
+        raise ValueError(f"{train.name} has a single class; at least two are needed to hold one out")
     parts = [train, test] if protocol == "balanced" else [test]
     ood_images = torch.cat([part.images[part.labels == held_out] for part in parts if part.labels is not None])
     ood_name = f"{train.name}-{train.classes[held_out]}"
@@ -133,22 +133,22 @@ def cross_dataset(
     download: bool = False,
     load: Load = load_images,
 ) -> Scenario:
-    """One data set is ID, others are OoD (LAMAE paper, Settings 2 and 3).
+    """Return a scenario: one data set is ID, others are OoD (LAMAE paper, Settings 2 and 3).
 
     Parameters
     ----------
     id_name : str or path
         The in-distribution set, see :func:`load_images`.
     ood_names : sequence of str, path or ImageSet
-        A named set gives its test images, a path all of its images, an ImageSet is taken as it is. "constant" and
-        "noise" are drawn in the ID test set's number and shape.
+        A known set gives its test images, a path gives all of its images, and an ImageSet is used as it is. "constant"
+        and "noise" are generated with the number of images of the ID test set, in the scenario's shape.
     protocol : {"balanced", "test-only"}
-        See the module's description.
+        "balanced" cuts all test sets to the same size; "test-only" cuts nothing.
     image_shape : (int, int, int), optional
-        Channels, height and width to which all images are brought by :func:`bring_to_shape`. By default the largest
-        of each among the sets, so that nothing of any image is lost.
+        Channels, height and width of all images, see :func:`bring_to_shape`. By default the largest of each among the
+        sets, so that no pixel is lost.
     random_state : int
-        Seed of the validation split, the synthetic sets and the cut to equal numbers.
+        Seed of the validation split, of the generated sets and of the cut to equal numbers.
     root, download, load
         See :func:`leave_one_class_out`.
 
@@ -187,7 +187,7 @@ def _check_protocol(protocol: str) -> None:
 
 
 def _label(wanted: int | str, classes: tuple[str, ...]) -> int | None:
-    """The label of a class given by label or name; None if there is no such class."""
+    """Return the label of a class that is given by label or name; None if there is no such class."""
     if wanted in classes:
         return classes.index(str(wanted))
     label = int(wanted) if isinstance(wanted, int) or wanted.isdecimal() else -1
@@ -199,7 +199,7 @@ def _ood_split(name: Name) -> str:
 
 
 def _without(images: ImageSet, held_out: int) -> ImageSet:
-    """The images of the other classes, renumbered 0..S-1."""
+    """Return the images of the other classes. Their labels are renumbered 0..S-1."""
     assert images.labels is not None
     kept = images.subset(images.labels != held_out)
     assert kept.labels is not None

@@ -1,4 +1,4 @@
-"""Images that need no file: constant ones and noise (LAMAE paper, Section 4.1)."""
+"""Generated image sets: constant images and noise (LAMAE paper, Section 4.1)."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ def constant_images(
     colour: bool = False,
     split: str = "test",
 ) -> ImageSet:
-    """Images of one value each, drawn uniformly from 0..255 ("Constant" of the LAMAE paper, Section 4.1).
+    """Return images of one value each, drawn uniformly from 0..255 ("Constant" in the LAMAE paper, Section 4.1).
 
     Parameters
     ----------
@@ -27,9 +27,9 @@ def constant_images(
     image_shape : (int, int, int)
         Channels (1 or 3), height, width.
     random_state : int
-        Seed, in 0..4294967295. Each split has a stream of its own.
+        Seed, in 0..4294967295. Each split has its own random stream.
     colour : bool
-        Draw one value per channel; otherwise all channels of an image are alike, which is what the paper has.
+        Draw one value per channel. By default all channels of an image are equal, as in the paper.
     split : {"train", "test", "all"}
 
     Returns
@@ -54,9 +54,9 @@ def noise_images(
     random_state: int = 0,
     split: str = "test",
 ) -> ImageSet:
-    """Images of independent uniform values from 0..255 ("Noise" of the LAMAE paper, Section 4.1).
+    """Return images of independent uniform values from 0..255 ("Noise" in the LAMAE paper, Section 4.1).
 
-    Parameters and result are those of :func:`constant_images`.
+    Parameters and result are the same as in :func:`constant_images`, without `colour`.
     """
     shape = _check(n, image_shape, random_state, split)
     rng = np.random.default_rng([random_state, SPLITS.index(split)])

@@ -1,4 +1,4 @@
-"""Cells, their results and what is written of them."""
+"""Cells, their results, records and arrays."""
 
 import json
 import subprocess
@@ -128,7 +128,7 @@ def test_arrays_are_named_by_score_and_set(cells: list[Cell]) -> None:
     np.testing.assert_array_equal(arrays["score/error+/id"], cell.scores["error+"]["id"])
     np.testing.assert_array_equal(arrays["entropy/ood/digits-1"], cell.entropy["ood/digits-1"])
     assert array_key("score/error+", "digits-1") == "score/error+/ood/digits-1"
-    assert len(arrays) == 2 * (6 + 1 + 2)  # of two sets: scores, entropy, images and reconstructions
+    assert len(arrays) == 2 * (6 + 1 + 2)  # two sets: scores, entropy, images and reconstructions
 
 
 def test_an_ood_set_may_be_called_id(cells: list[Cell]) -> None:
@@ -151,7 +151,7 @@ def test_no_image_is_kept_of_a_set_that_may_not_be_passed_on(cells: list[Cell]) 
 
 
 def test_results_of_ones_own_sets_are_not_known(cells: list[Cell], tmp_path: Path) -> None:
-    """A file may be called as a known set: neither the paper's settings nor its numbers are for it."""
+    """A file with the name of a known set gets neither the paper's settings nor its numbers."""
     rng = np.random.default_rng(0)
     arrays = {"x_train": rng.integers(0, 256, (200, 8, 8), dtype=np.uint8), "y_train": np.arange(200) % 10}
     np.savez(tmp_path / "mnist.npz", **arrays)

@@ -1,4 +1,4 @@
-"""The same cells on Dask, with real processes."""
+"""Cells on Dask workers, with real processes."""
 
 import json
 import os
@@ -26,7 +26,7 @@ TIMES = ("training_seconds",)
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cells as they are without a cluster, on one thread as a worker has."""
+    """The cells without a cluster, computed on one thread as on a worker."""
     folder = tmp_path_factory.mktemp("plain")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -36,7 +36,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def assert_same(done: Grid, plain: Path) -> None:
-    """Each cell once, and all its records and arrays bit for bit those of the plain run."""
+    """Check that each cell ran once and that records and arrays equal those of the plain run bit for bit."""
     assert done.failed == []
     assert [path.name for path in done.finished] == [
         path.name for path in run_grid(CELLS, plain, device="cpu").finished
@@ -57,7 +57,7 @@ def record(path: Path) -> dict[str, Any]:
 
 def test_workers_on_this_machine(plain: Path, tmp_path: Path) -> None:
     with dask_client(2, None) as client:
-        assert set(client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").values()) == {None}  # Dask's own is slow
+        assert set(client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").values()) == {None}  # Dask's default is slow
         done = run_grid(CELLS, tmp_path, device="cpu", client=client)
     assert_same(done, plain)
 

@@ -1,4 +1,4 @@
-"""The tables and figures as lists of cells."""
+"""Tables and figures as lists of cells."""
 
 import pytest
 
@@ -31,8 +31,8 @@ SCORES = {
         ("entropy-error", 2 * 10),
         ("difference", 2 * 4 * 10),
         ("difference-ablation", 3 * 10),
-        # Each cell once: table 3 and the figures' cells are in table 1 but for the settings of figure 5, which writes
-        # out the usual memory size; the ablation's full model is in "difference".
+        # Table 1 also contains the cells of table 3 and of the figures, except those of figure 5, which sets the memory
+        # size. "difference" also contains the full model of the ablation.
         ("all", 600 + 120 + 70 + 20 + 80 + 20),
     ],
 )
@@ -82,7 +82,7 @@ def test_any_detector_runs_on_an_experiments_scenarios() -> None:
     cells = experiment_cells("table3", PAPER, seeds=1, detectors=["godin", "lamae"])
     assert len(cells) == 2 * 10
     assert cells[:2] == [CellSpec(first, "lamae", 0, 200), CellSpec(first, "godin", 0, 200)]
-    # The experiment's parameters are for its own detector: one cell in place of seven sizes.
+    # The experiment's parameters apply only to its own detector: one cell instead of seven sizes.
     assert experiment_cells("figure5", PAPER, seeds=1, detectors=["mine:Mine"]) == [
         CellSpec(first, "mine:Mine", 0, 200)
     ]

@@ -1,4 +1,4 @@
-"""Cells kept in files: whole or not at all, each once, and again when a setting changes."""
+"""The files of cells: complete or absent, computed once, and computed again if a setting changes."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def test_a_cell_leaves_its_record_and_its_scores(folder: Path) -> None:
         rebuilt = detector.reconstruct(shown).numpy() * 255
         assert shown.shape == (8, 1, 8, 8)
         np.testing.assert_allclose(arrays["reconstruction/ood/digits-1"], rebuilt, atol=0.51)
-    with np.load(folder / f"{cell_key(CELLS[2])}.npz") as arrays:  # GODIN rebuilds nothing
+    with np.load(folder / f"{cell_key(CELLS[2])}.npz") as arrays:  # GODIN does not rebuild images
         assert not [name for name in arrays if name.startswith("reconstruction/")]
 
 
@@ -96,7 +96,7 @@ def test_a_changed_setting_makes_a_new_cell() -> None:
     ]
     keys = {cell_key(cell), *(cell_key(replace(cell, **change)) for change in changes)}
     assert len(keys) == 8
-    usual = cell_key(replace(cell, parameters=(("slots_per_class", 10),)))  # 10 is LAMAE's own
+    usual = cell_key(replace(cell, parameters=(("slots_per_class", 10),)))  # 10 is LAMAE's default
     assert usual == cell_key(cell)
     assert cell_key(cell).startswith("digits-without-1-lamae-seed0-")
 
@@ -161,7 +161,7 @@ def test_failed_cells_run_again_only_when_asked(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("written", [0, 1])
 def test_half_written_cells_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int) -> None:
-    """The disk is full at the first or the second file of a cell."""
+    """The disk is full when the first or the second file of a cell is written."""
     calls = []
 
     def full(file: int) -> None:

@@ -1,4 +1,4 @@
-"""Means and deviations beside the papers' numbers."""
+"""Results, their means and deviations, and the papers' numbers."""
 
 import json
 import math
@@ -109,7 +109,7 @@ def test_intervals_and_kinds() -> None:
             with_entropy(0, "mnist-1", 1.6, 0.9),
             with_entropy(1, "mnist-1", 1.6, 0.9),
             with_entropy(0, "mnist-0", 1.5, 1.9),
-            with_entropy(0, "mnist-like", 1.5, 0.0),  # no class, whatever it is called
+            with_entropy(0, "mnist-like", 1.5, 0.0),  # not a held-out class, despite its name
             result("AE", "error", 0, 0.5, "noise"),
         ]
     )
@@ -145,7 +145,7 @@ def test_recipes_and_data_are_not_mixed() -> None:
     hashed = [replace(result, data=data) for result, data in zip((one, RESULTS[2]), ("abc", "def"), strict=True)]
     with pytest.raises(ValueError, match=r"LAMAE\+ on mnist-1 .* different data \(abc, def\)"):
         aggregate(hashed)
-    assert aggregate([hashed[0], RESULTS[2]])[0].n == 2  # a record from before there were hashes
+    assert aggregate([hashed[0], RESULTS[2]])[0].n == 2  # RESULTS[2] has no hash, like old records
 
 
 def test_a_setting_that_is_not_todays_is_named(tmp_path: Path) -> None:

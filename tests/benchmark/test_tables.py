@@ -1,4 +1,4 @@
-"""The report over the files of a small grid, in each format."""
+"""Reports on the files of a small grid, in each format."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def delong_by_all_pairs(
     first_id: np.ndarray, first_ood: np.ndarray, second_id: np.ndarray, second_ood: np.ndarray
 ) -> tuple[float, float]:
-    """Difference of the AUROCs and DeLong's p, from a matrix of all pairs (OoD, ID)."""
+    """Return the difference of the AUROCs and DeLong's p, from a matrix of all pairs (OoD, ID)."""
     first, second = (
         (ood[:, None] > inside) + 0.5 * (ood[:, None] == inside)
         for inside, ood in ((first_id, first_ood), (second_id, second_ood))
@@ -204,7 +204,7 @@ def test_report_of_folders_files_and_failures(folder: Path, tmp_path: Path, caps
     assert main(["report", str(tmp_path), str(path)]) == 0
     printed = capsys.readouterr()
     assert printed.out.split("##")[1].count("| digits-1 | LAMAE+ ") == 1  # the same record twice counts once
-    assert "left out, as it failed" in printed.err
+    assert "left out, because it failed" in printed.err
     assert main(["report", str(tmp_path / "nowhere")]) == 2
     assert "no records (.json) there" in capsys.readouterr().err
     path = tmp_path / "notes.json"

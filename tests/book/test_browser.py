@@ -1,6 +1,7 @@
 """The built book in a real browser: headless Chromium opens every page of `book/_build/html`.
 
-Skipped where the book is not built or there is no Chromium (`make test` installs it where it may: tools/browser.sh).
+The tests skip if the book is not built or Chromium is missing. `make test` installs Chromium if it may
+(`tools/browser.sh`).
 """
 
 import functools
@@ -21,7 +22,7 @@ PAGES = re.findall(r"(?:root|file): (\S+)", (BOOK / "_toc.yml").read_text())
 CHAPTERS = [page.removeprefix("notebooks/") for page in PAGES if page.startswith("notebooks/")]
 WITHOUT_EXPLORER = ("03_lamae", "05_difference")
 PHONE, DESK = (390, 844), (1280, 900)
-# Jupyter Book's own: a constant declared twice, no theme stored at the first visit, no icon.
+# Messages of Jupyter Book itself: a constant is declared twice, no theme is stored at the first visit, no icon.
 NOT_OURS = ("THEBE_JS_URL", "Got invalid theme mode", "favicon.ico")
 
 pytestmark = [
@@ -51,7 +52,7 @@ def browser() -> Iterator[Any]:
     options = webdriver.ChromeOptions()
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
         options.add_argument(argument)
-    # No name is resolved but this machine's: a page must do without other hosts.
+    # Only this machine's name is resolved, because a page must not need other hosts.
     options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
     options.binary_location = shutil.which("chromium")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
@@ -61,7 +62,7 @@ def browser() -> Iterator[Any]:
 
 
 def opened(browser: Any, address: str, page: str, size: tuple[int, int] = DESK, theme: str = "light") -> Any:
-    """The page in a window whose viewport has this size: a window itself is never narrower than 500 pixels."""
+    """Open a page with a viewport of this size. The window itself cannot be narrower than 500 pixels."""
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
         {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE},
@@ -73,7 +74,7 @@ def opened(browser: Any, address: str, page: str, size: tuple[int, int] = DESK, 
 
 @each_page
 def test_no_javascript_error(browser: Any, address: str, page: str) -> None:
-    browser.get_log("browser")  # forget what earlier pages said
+    browser.get_log("browser")  # discard messages of earlier pages
     opened(browser, address, page)
     severe = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert not [message for message in severe if not any(known in message for known in NOT_OURS)]
@@ -148,7 +149,7 @@ def test_a_slider_moves_its_picture(browser: Any, address: str, chapter: str) ->
 
 @each_page
 def test_dark_mode_is_readable(browser: Any, address: str, page: str) -> None:
-    """Contrast of text and its background, by the formula of WCAG; 4.5 is its level AA."""
+    """The contrast of text and background, by WCAG's formula, is at least 4.5 (level AA)."""
     opened(browser, address, page, theme="dark")
     worst = browser.execute_script(
         """

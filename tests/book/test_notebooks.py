@@ -1,6 +1,6 @@
-"""Policy of the notebooks in git; one runs with other parameters, and each one's first cell on Colab.
+"""Rules for the notebooks in git; one chapter runs with other parameters, and each first cell runs as on Colab.
 
-That every chapter runs and prints what it did is tested by nbval (`make test`).
+nbval tests that every chapter runs and prints its stored output (`make test`).
 """
 
 import re
@@ -65,7 +65,7 @@ def test_every_figure_can_be_read_aloud(path: Path) -> None:
         if draws:
             settings = cell.metadata.mystnb
             assert len(settings.image.alt) > 40 and settings.figure.caption
-            assert f"{{numref}}`{settings.figure.name}`" in text, f"the text never speaks of {settings.figure.name}"
+            assert f"{{numref}}`{settings.figure.name}`" in text, f"the text never refers to {settings.figure.name}"
 
 
 @each_chapter

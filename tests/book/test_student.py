@@ -1,4 +1,4 @@
-"""Students' notebooks: stubs instead of solutions, and nothing left that needs a solution's names."""
+"""Students' notebooks have stubs instead of solutions, and no other cell needs a name that a solution defines."""
 
 import ast
 import subprocess
@@ -46,4 +46,4 @@ def test_solutions_are_stubs(path: Path, folder: Path) -> None:
     made = set().union(*(names(source, ast.Store) for source in solutions))
     made -= set().union(*(names(source, ast.Store) for source in kept))
     used = set().union(*(names(source, ast.Load) for source in kept))
-    assert not made & used, "the rest of the chapter needs what a solution makes"
+    assert not made & used, "the rest of the chapter needs names that a solution defines"

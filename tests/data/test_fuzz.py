@@ -1,4 +1,4 @@
-"""A short run of `tools/fuzz_readers.py`: damaged files are refused in the documented way."""
+"""A short run of `tools/fuzz_readers.py`: damaged files raise the documented errors."""
 
 import importlib.util
 import warnings

@@ -1,4 +1,4 @@
-"""Image sets: every layout that is read, every message for what is missing or damaged."""
+"""Image sets: every file layout, and every message about missing or damaged files."""
 
 import gzip
 import pickle
@@ -120,7 +120,7 @@ def test_celeba_takes_the_central_square(tmp_path: Path) -> None:
     folder = tmp_path / "celeba" / "img_align_celeba"
     folder.mkdir(parents=True)
     pixels = np.zeros((218, 178, 3), np.uint8)
-    pixels[20:198] = 200  # the central square is bright, what lies above and below it black
+    pixels[20:198] = 200  # the central square is bright; the rest is black
     for name in ("000001.jpg", "000002.jpg", "000003.jpg"):
         Image.fromarray(pixels).save(folder / name, quality=100)
     (tmp_path / "celeba/list_eval_partition.txt").write_text("000001.jpg 0\n000002.jpg 1\n000003.jpg 2\n")
@@ -183,7 +183,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     bad = {
         "uint8": {**good, "x_train": GREY.astype(np.float32)},
         r"\(N, H, W\)": {**good, "x_train": GREY[0]},
-        "as many integer labels": {**good, "y_train": LABELS[:-1]},
+        "expected 20 integer labels": {**good, "y_train": LABELS[:-1]},
         "expected x_train and x_test": {"images": GREY},
         "labels must lie in 0..9": {**good, "y_train": LABELS + 1},
         "pickle": {**good, "x_train": np.array([None, 1], dtype=object)},
@@ -278,7 +278,7 @@ def test_own_folder_of_images_has_no_labels(tmp_path: Path) -> None:
 def test_own_images_of_different_sizes_are_refused(tmp_path: Path) -> None:
     write_class_folders(tmp_path / "own")
     Image.new("L", (4, 4)).save(tmp_path / "own/B/odd.png")
-    with pytest.raises(ValueError, match=r"odd\.png: is 4 x 4 pixels, the images before it 9 x 7"):
+    with pytest.raises(ValueError, match=r"odd\.png: is 4 x 4 pixels, the images before it are 9 x 7"):
         load_images(tmp_path / "own")
 
 

@@ -1,4 +1,4 @@
-"""Who is in which set: nothing out-of-distribution in training, numbers, shapes and labels as promised."""
+"""The sets of a scenario: no OoD images in training; numbers, shapes and labels as documented."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -85,7 +85,7 @@ def test_cross_dataset_brings_shapes_together(tmp_path: Path) -> None:
     assert scenario.image_shape == (3, 12, 10)
     sets = [scenario.train, scenario.validation, scenario.test, *scenario.ood.values()]
     assert {part.image_shape for part in sets} == {(3, 12, 10)}
-    assert [len(part) for part in sets[2:]] == [90] * 4  # all images of one's own file, the others cut to its number
+    assert [len(part) for part in sets[2:]] == [90] * 4  # the other sets are cut to the user's file
     assert scenario.num_classes == 10
     constant = scenario.ood["constant"].images
     assert torch.equal(constant.flatten(1).amin(1), constant.flatten(1).amax(1))
@@ -123,7 +123,7 @@ def test_bring_to_shape_shrinks_by_area_and_weighs_colours() -> None:
     assert bring_to_shape(images.expand(1, 1, 4, 4), (1, 2, 2)).flatten().tolist() == [0, 100, 200, 100]
     assert bring_to_shape(images.expand(1, 1, 4, 4), (1, 1, 1)).item() == 100
     colours = 255 * torch.eye(3, dtype=torch.uint8).view(3, 3, 1, 1)
-    # 0.2989, 0.587 and 0.114 of 255 are 76.2, 149.7 and 29.1: rounded, not cut off.
+    # 0.2989, 0.587 and 0.114 of 255 are 76.2, 149.7 and 29.1. They are rounded, not cut off.
     assert bring_to_shape(colours, (1, 1, 1)).flatten().tolist() == [76, 150, 29]
     assert bring_to_shape(torch.full_like(colours, 255), (1, 1, 1)).flatten().tolist() == [255, 255, 255]
     with pytest.raises(ValueError, match="image_shape must be"):

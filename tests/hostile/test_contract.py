@@ -185,7 +185,7 @@ def test_an_image_set_brings_its_labels() -> None:
     ("the images alone", LEVELS, "validation must be an ImageSet, or a pair of images and labels; got ndarray"),
     ("a mapping", {"images": LEVELS}, "validation must be an ImageSet, or a pair.*; got dict"),
     ("three things", (LEVELS, LABELS, 1), "validation must be an ImageSet, or a pair"),
-    ("no labels", (LEVELS, None), "validation images need class labels"),
+    ("no labels", (LEVELS, None), "the validation images need labels too; got none"),
     ("another size", (np.zeros((9, 1, 9, 9), np.uint8), LABELS[:9]), r"shape \(N, 1, 8, 8\)"),
 )
 def test_what_is_no_validation_set_is_refused(value: Any, expected: str) -> None:

@@ -89,7 +89,7 @@ def test_fit_trains_on_81_percent_of_the_images(folder: Path, tmp_path: Path, mo
     [
         (["fit", "--data", "KNOWN", "--out", "MODEL"], "bring them to one size"),
         (["fit", "--data", "OTHER", "--resize", "8", "--out", "MODEL"], "LAMAE needs the class labels"),
-        (["fit", "--data", "digits", "--resize", "8", "--out", "MODEL"], "digits is no folder"),
+        (["fit", "--data", "digits", "--resize", "8", "--out", "MODEL"], "digits is not a folder"),
         (["fit", "--data", "KNOWN", "--detector", "lame", "--out", "MODEL"], "unknown detector lame"),
         (["fit", "--data", "KNOWN", "--out", "KNOWN"], "is not a saved detector; name another folder"),
         (["score", "NONE", "OTHER", "--out", "MODEL.csv"], "is not a folder"),

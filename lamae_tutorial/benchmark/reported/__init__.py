@@ -1,9 +1,9 @@
-"""The numbers that the papers report, typed out, and what reads them.
+"""The numbers that the papers report, copied from their tables.
 
-`lamae.csv`: Tables 1 to 3 of Zhang et al. 2021, AUROC in percent, mean and standard deviation of 10 repeats. Its VAE(e)
-and VAE(p) are the scores "error" and "probability" here, its LAMAE+ is LAMAE's score "error+". It took VAE(p) and
-SSVAE(p) over from the papers that proposed them, with their protocols.
-`lamae_table3_complexity.csv`: the complexity column of its Table 3, in bits.
+`lamae.csv`: Tables 1 to 3 of Zhang et al. 2021, AUROC in percent, mean and standard deviation of 10 repeats. The
+paper's VAE(e) and VAE(p) are the scores "error" and "probability" here, and its LAMAE+ is LAMAE's score "error+". The
+paper quotes VAE(p) and SSVAE(p) from the papers that proposed them, with their protocols.
+`lamae_table3_complexity.csv`: the complexity column of that paper's Table 3, in bits.
 `difference.csv`: Tables 1 to 3 of Kim and Kim, AUC of one run in [0, 1].
 """
 
@@ -13,18 +13,18 @@ from functools import cache
 from importlib.resources import files
 from math import nan
 
-# Pearson's, between image entropy and reconstruction error (LAMAE paper, Section 3.2.1).
+# Pearson's correlation of image entropy and reconstruction error (LAMAE paper, Section 3.2.1).
 CORRELATION = 0.7952
 
 
 @dataclass(frozen=True)
 class Reported:
-    """One cell of a paper's table.
+    """A number from a paper's table.
 
     Attributes
     ----------
     auroc_mean, auroc_std : float
-        In [0, 1], over 10 repeats; the deviation is not-a-number where the paper gives none.
+        In [0, 1], over 10 repeats; or the AUROC of one run, with not-a-number as its deviation.
     table : int
         Number of the table in its paper.
     """
@@ -35,23 +35,23 @@ class Reported:
 
 
 def reported(id_name: str, ood_name: str, detector: str, score: str, variant: str = "") -> Reported | None:
-    """What the papers report for this pair of sets, or None.
+    """Return the number that the papers report for this pair of sets and this score, or None.
 
     Parameters
     ----------
     id_name, ood_name : str
         As in a scenario: "mnist" and "mnist-1", "cifar10" and "celeba".
     detector, score : str
-        As in a result: "LAMAE" and "error+". Where two tables give a number, the later one counts.
+        As in a result: "LAMAE" and "error+". If two tables give a number, the later table counts.
     variant : str
-        What is changed in the detector, see :func:`~lamae_tutorial.benchmark.settings.variant`. The difference-image
-        paper's ablation has numbers for two.
+        Changed settings of the detector, see :func:`~lamae_tutorial.benchmark.settings.variant`. The difference-image
+        paper's ablation reports two variants.
     """
     return _tables().get((id_name, ood_name, detector, score, variant))
 
 
 def reported_complexity() -> dict[str, float]:
-    """Mean entropy of each held-out MNIST digit in bits, by the name of the OoD set (LAMAE paper, Table 3)."""
+    """Return the mean entropy of each held-out MNIST digit in bits, by name of the OoD set (LAMAE paper, Table 3)."""
     return {row["ood"]: float(row["complexity"]) for row in _read("lamae_table3_complexity.csv")}
 
 
