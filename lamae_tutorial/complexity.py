@@ -13,8 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from lamae_tutorial.data.images import Images, check_images
-from lamae_tutorial.metrics import auroc
+from lamae_tutorial.metrics import as_numbers, auroc
+from lamae_tutorial.parameters import POSITIVE, check, number
 
+_BASE = number("be > 1", lambda value: value > 1)
 _CHUNK = 1 << 17  # pixels counted at a time; bins and counts then fit into the processor's cache
 
 
@@ -26,7 +28,7 @@ def shannon_entropy(images: Images, base: float = 2, per_channel: bool = False) 
     images : uint8 (N, C, H, W), or float in [0, 1]
         Floats are rounded to the 256 levels.
     base : float
-        Base of the logarithm; 2 gives bits.
+        Base of the logarithm, > 1; 2 gives bits.
     per_channel : bool
         By default one histogram counts the values of all channels. With True, each channel has a histogram, and the
         result is the mean of the channels' entropies.
@@ -39,19 +41,20 @@ def shannon_entropy(images: Images, base: float = 2, per_channel: bool = False) 
     Raises
     ------
     ValueError
-        The images have another shape, type or range.
+        The images have another shape, type or range, or `base` is not above 1.
     """
+    check("base", base, _BASE)
     levels = _levels(images)
     rows = levels.flatten(2) if per_channel else levels.flatten(1).unsqueeze(1)  # (N, histograms, pixels)
     per_image = rows.shape[1]
     rows = rows.flatten(0, 1)
     pixels = rows.shape[1]
     # A table of -p log p for every possible count, so that no logarithm is computed per image.
-    shares = torch.arange(pixels + 1, dtype=torch.float64) / pixels
+    shares = torch.arange(pixels + 1, dtype=torch.float64, device=rows.device) / pixels
     terms = torch.special.entr(shares) / float(np.log(base))
     entropies = []
     for chunk in rows.split(max(1, _CHUNK // pixels)):
-        offsets = torch.arange(len(chunk), dtype=torch.int32)[:, None] * 256
+        offsets = torch.arange(len(chunk), dtype=torch.int32, device=rows.device)[:, None] * 256
         bins = (chunk.to(torch.int32) + offsets).flatten()
         counts = torch.bincount(bins, minlength=256 * len(chunk))
         entropies.append(terms[counts].view(-1, 256).sum(1))
@@ -96,13 +99,12 @@ def complexity_normalized(scores: ArrayLike, images: Images, gamma: float = 1e-9
         Scores are negative (the division would reverse their order), the number of scores and images differs, or
         `gamma` is not positive.
     """
-    errors = np.asarray(scores, dtype=np.float64)
+    errors = as_numbers(scores)
     if errors.shape != (len(images),):
         raise ValueError(f"scores must have the shape ({len(images)},), one per image; got {errors.shape}")
     if errors.size and not errors.min() >= 0:
         raise ValueError(f"scores must be reconstruction errors, >= 0; got a score of {errors.min()}")
-    if not gamma > 0:
-        raise ValueError(f"gamma must be > 0; got {gamma}")
+    check("gamma", gamma, POSITIVE)
     return errors / (complexity_normalizer(images).numpy() + gamma)
 
 
@@ -153,5 +155,5 @@ def characterize(ood_images: Images, id_images: Images) -> Characterization:
 
 def _levels(images: Images) -> Tensor:
     """Return images as a uint8 tensor; floats in [0, 1] are rounded to 256 levels."""
-    tensor = check_images(images).detach().cpu()
+    tensor = check_images(images).cpu()
     return tensor if tensor.dtype == torch.uint8 else (tensor * 255).round().to(torch.uint8)

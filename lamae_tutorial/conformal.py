@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import false_discovery_control
 
 from lamae_tutorial.metrics import finite_scores
+from lamae_tutorial.parameters import SHARE, check
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,15 +25,17 @@ class Calibration:
         Higher = more out-of-distribution.
     groups : int64 array (n,) or None
         The group of each image, e.g. its *predicted* class. New images are then compared only within their group
-        (Mondrian conformal prediction), and the guarantee holds in each group. None compares with all images.
+        (Mondrian conformal prediction), and the guarantee holds in each group. None compares with all images. Images
+        of a group without calibration images are also compared with all: the guarantee does not hold for them, but
+        they are not accepted for that reason alone.
     """
 
     scores: NDArray[np.float64]
     groups: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        finite_scores(self.scores, "calibration scores")
-        _check_groups(self.groups, self.scores)
+        object.__setattr__(self, "scores", finite_scores(self.scores, "calibration scores"))
+        object.__setattr__(self, "groups", _check_groups(self.groups, self.scores))
 
     def p_values(self, scores: ArrayLike, groups: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
         """Return p-values of new scores: (1 + number of calibration scores at least as high) / (1 + n).
@@ -41,7 +44,7 @@ class Calibration:
         ----------
         scores : array of float (N,)
         groups : int array (N,), optional
-            Required if the calibration has groups. In a group without calibration images every p-value is 1.
+            Required if the calibration has groups.
 
         Returns
         -------
@@ -54,7 +57,7 @@ class Calibration:
             Scores are not finite, groups are missing, or groups are given but the calibration has none.
         """
         values = finite_scores(scores, "scores")
-        _check_groups(groups, values)
+        groups = _check_groups(groups, values)
         if (groups is None) != (self.groups is None):
             raise ValueError(
                 "the calibration has no groups; got groups for the scores: leave them out"
@@ -65,8 +68,13 @@ class Calibration:
             return _p_values(self.scores, values)
         result = np.empty(len(values))
         for group in np.unique(groups):
-            result[groups == group] = _p_values(self.scores[self.groups == group], values[groups == group])
+            result[groups == group] = _p_values(self._comparable(group), values[groups == group])
         return result
+
+    def _comparable(self, group: int) -> NDArray[np.float64]:
+        """The calibration scores of a group; all of them if it has none."""
+        inside = self.scores[self.groups == group]
+        return inside if len(inside) else self.scores
 
     def thresholds(self, alpha: float, groups: NDArray[np.int64] | None = None) -> float | NDArray[np.float64]:
         """Return the largest score whose p-value exceeds alpha; with groups, one for each entry: float64 (N,).
@@ -75,9 +83,9 @@ class Calibration:
         """
         if groups is None or self.groups is None:
             return conformal_threshold(self.scores, alpha)
-        result = np.full(len(groups), np.inf)
-        for group in np.intersect1d(groups, self.groups):
-            result[groups == group] = conformal_threshold(self.scores[self.groups == group], alpha)
+        result = np.empty(len(groups))
+        for group in np.unique(groups):
+            result[groups == group] = conformal_threshold(self._comparable(group), alpha)
         return result
 
     def lowest_alpha(self) -> float:
@@ -156,8 +164,7 @@ def benjamini_hochberg(p_values: ArrayLike, alpha: float) -> NDArray[np.bool_]:
 
 def check_alpha(alpha: float) -> None:
     """Raise a ValueError if a false-alarm rate lies outside (0, 1)."""
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must lie in (0, 1); got {alpha!r}")
+    check("alpha", alpha, SHARE)
 
 
 def _p_values(calibration: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -165,6 +172,12 @@ def _p_values(calibration: NDArray[np.float64], scores: NDArray[np.float64]) -> 
     return (1 + len(calibration) - below) / (1 + len(calibration))
 
 
-def _check_groups(groups: NDArray[np.int64] | None, scores: NDArray[np.float64]) -> None:
-    if groups is not None and groups.shape != scores.shape:
-        raise ValueError(f"groups must have the shape ({len(scores)},), one per score; got {groups.shape}")
+def _check_groups(groups: NDArray[np.int64] | None, scores: NDArray[np.float64]) -> NDArray[np.int64] | None:
+    if groups is None:
+        return None
+    array = np.asarray(groups)
+    if array.shape != scores.shape or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"groups must have the shape ({len(scores)},), one whole number per score; got {array.dtype}, {array.shape}"
+        )
+    return array

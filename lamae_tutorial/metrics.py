@@ -6,12 +6,16 @@ positive rate are not, so each function says which class is positive. Ties are h
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 from sklearn.metrics import auc, average_precision_score, roc_curve
+
+from lamae_tutorial.parameters import SHARE, check, number, one_of, whole
+
+_TPR = number("lie in (0, 1]", lambda value: 0 < value <= 1)
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,7 @@ def summary(id_scores: ArrayLike, ood_scores: ArrayLike, tpr: float = 0.95) -> S
     ValueError
         Scores are empty, not finite or not one-dimensional, or `tpr` lies outside (0, 1].
     """
-    if not 0 < tpr <= 1:
-        raise ValueError(f"tpr must lie in (0, 1]; got {tpr}")
+    check("tpr", tpr, _TPR)
     inside, outside = finite_scores(id_scores, "id_scores"), finite_scores(ood_scores, "ood_scores")
     scores = np.concatenate([inside, outside])
     is_ood = np.arange(len(scores)) >= len(inside)
@@ -113,8 +116,7 @@ def auprc(id_scores: ArrayLike, ood_scores: ArrayLike, positive: Literal["ood", 
     ValueError
         See :func:`summary`; or `positive` has another value.
     """
-    if positive not in ("ood", "id"):
-        raise ValueError(f'positive must be "ood" or "id"; got {positive!r}')
+    check("positive", positive, one_of("ood", "id"))
     result = summary(id_scores, ood_scores)
     return result.auprc_ood if positive == "ood" else result.auprc_id
 
@@ -218,6 +220,8 @@ def bootstrap_interval(values: ArrayLike, level: float = 0.95, resamples: int = 
     -------
     low, high : float
     """
+    check("level", level, SHARE)
+    check("resamples", resamples, whole(1))
     numbers = finite_scores(values, "values")
     if len(numbers) < 2:
         raise ValueError(f"an interval needs at least two values; got {len(numbers)}")
@@ -236,7 +240,7 @@ def _components(inside: NDArray[np.float64], outside: NDArray[np.float64]) -> tu
 
 def finite_scores(scores: ArrayLike, name: str) -> NDArray[np.float64]:
     """Return scores as a float64 array (N,). Raise a ValueError with `name` if they are empty or not finite."""
-    array = np.asarray(scores, dtype=np.float64)
+    array = as_numbers(scores)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} must have the shape (N,) with N >= 1, one score per image; got {array.shape}")
     if not np.isfinite(array).all():
@@ -244,3 +248,15 @@ def finite_scores(scores: ArrayLike, name: str) -> NDArray[np.float64]:
             f"{name} must be finite; {np.count_nonzero(~np.isfinite(array))} of {array.size} are NaN or infinite"
         )
     return array
+
+
+def as_numbers(values: Any) -> NDArray[np.float64]:
+    """Return a float64 array of numbers of any kind, also of a tensor with gradients. Masked values become NaN."""
+    if hasattr(values, "detach"):  # a tensor
+        values = values.detach().cpu().double().numpy()
+    if np.ma.isMaskedArray(values):
+        values = values.astype(np.float64).filled(np.nan)
+    array = np.asarray(values)
+    if array.dtype.kind == "c":
+        raise ValueError("scores must be real numbers; got complex ones")
+    return array.astype(np.float64, copy=False)

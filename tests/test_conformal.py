@@ -20,7 +20,7 @@ def test_p_values_by_hand() -> None:
 def test_p_values_within_groups() -> None:
     calibration = Calibration(FOUR, np.array([0, 0, 1, 1]))
     p = calibration.p_values([2.0, 2.0, 9.0, 9.0], np.array([0, 1, 1, 7]))
-    np.testing.assert_allclose(p, [2 / 3, 3 / 3, 1 / 3, 1])
+    np.testing.assert_allclose(p, [2 / 3, 3 / 3, 1 / 3, 1 / 5])  # group 7 has no scores: compared with all
     assert calibration.lowest_alpha() == 1 / 3
 
 

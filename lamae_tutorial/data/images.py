@@ -1,6 +1,7 @@
 """Images and labels as tensors: sets of images, checks, the split into training and validation, change of shape.
 
-Stored images are uint8 (N, C, H, W): 0 is black, 255 is full intensity.
+Stored images are uint8 (N, C, H, W): 0 is black, 255 is full intensity. All images that come from outside pass
+:func:`check_images`, and all labels pass :func:`check_labels`.
 """
 
 import hashlib
@@ -15,13 +16,15 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.nn import functional as F
 
+from lamae_tutorial.parameters import SEED, Rule, check
+
 ImageShape = tuple[int, int, int]  # (channels, height, width)
-Images = Tensor | NDArray[Any]
-Labels = Tensor | NDArray[Any] | list[int]
 
 MISSING = -1  # marks a missing label
 VALIDATION_SHARE = 0.1  # share of the ID training images (LAMAE paper, Section 4.1)
 _FEWEST = 4  # smallest number of images to train on
+_MOST_SIDE = 2**14  # pixels
+_MOST_BYTES = 2**36  # of all images together
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,34 +94,128 @@ class ImageSet:
         return replace(self, images=self.images[which], labels=labels)
 
 
+Images = ImageSet | Tensor | NDArray[Any] | list[Any]
+Labels = Tensor | NDArray[Any] | list[int]
 Validation = ImageSet | tuple[Images, Labels | None]
+
+IMAGE_SHAPE = Rule(
+    f"be (1 or 3, height, width), with sides of 1 to {_MOST_SIDE} pixels",
+    lambda shape: (
+        len(shape) == 3
+        and shape[0] in (1, 3)
+        and all(isinstance(size, int | np.integer) and 1 <= size <= _MOST_SIDE for size in shape[1:])
+    ),
+)
+
+
+def check_image_shape(image_shape: ImageShape, n: int) -> ImageShape:
+    """Return the shape of `n` images to be made. Raise a ValueError if it is none, or before too much is allocated."""
+    check("image_shape", image_shape, IMAGE_SHAPE)
+    channels, height, width = (int(size) for size in image_shape)
+    if n * channels * height * width > _MOST_BYTES:
+        raise ValueError(
+            f"{n} images of the shape {image_shape} would need {n * channels * height * width:.1e} bytes of memory; "
+            f"at most {_MOST_BYTES:.1e} are allowed: choose fewer or smaller images"
+        )
+    return channels, height, width
 
 
 def check_images(images: Images, image_shape: ImageShape | None = None) -> Tensor:
-    """Return the images as a uint8 or float32 tensor (N, C, H, W).
+    """Return the images as a uint8 or float32 tensor (N, C, H, W) without gradients.
+
+    Parameters
+    ----------
+    images : ImageSet, tensor, array or list, (N, C, H, W)
+        uint8, or floats of any kind in [0, 1], or whole numbers of another kind in 0..255. Such whole numbers that are
+        all 0 or 1 are refused: they may be meant as black and white.
+    image_shape : (int, int, int), optional
+        The shape of each image.
 
     Raises
     ------
     ValueError
-        The images do not have four dimensions, a dimension is 0, they differ in shape from `image_shape`, they are
-        neither uint8 nor float, or a float lies outside [0, 1] or is not-a-number.
+        The images do not have four dimensions, a dimension is 0, they differ in shape from `image_shape`, their
+        channels stand last, they have another type or range (not-a-number included), or values are masked.
     """
-    tensor = torch.as_tensor(images)
+    if torch.is_inference_mode_enabled():  # its tensors could not be trained on
+        with torch.inference_mode(False):
+            return check_images(images, image_shape)
+    tensor = _as_tensor(images)
+    _check_shape(tensor, image_shape, "permute" if isinstance(images, Tensor) else "transpose")
+    if tensor.is_floating_point():
+        tensor = tensor.float()
+        low, high = float(tensor.min()), float(tensor.max())
+        if not (low >= 0 and high <= 1):  # not-a-number fails this too
+            advice = "divide them by 255" if low >= 0 and 1 < high <= 255 else "bring them into this range"
+            raise ValueError(f"float images must lie in [0, 1]; got values from {low} to {high}: {advice}")
+    elif tensor.dtype != torch.uint8:
+        levels = tensor.real.long()
+        low, high = int(levels.min()), int(levels.max())
+        if tensor.dtype == torch.bool or tensor.is_complex() or not (low >= 0 and 1 < high <= 255):
+            raise ValueError(
+                "images must be uint8, or float in [0, 1], or whole numbers in 0..255 with more than 0 and 1; "
+                f"got {tensor.dtype} from {low} to {high}: multiply black and white images by 255"
+            )
+        tensor = levels.to(torch.uint8)
+    return tensor
+
+
+def _as_tensor(images: Images) -> Tensor:
+    """Images as a plain, dense tensor of their own type and shape."""
+    if isinstance(images, ImageSet):
+        images = images.images
+    if isinstance(images, Tensor):
+        if images.layout != torch.strided or images.is_quantized or images.is_meta or images.is_nested:
+            raise ValueError(f"images must be a dense tensor that holds values; got {images.layout}, {images.device}")
+        tensor = images.detach().as_subclass(Tensor)
+        return tensor.clone() if tensor.is_inference() else tensor
+    array = _as_array(images, "images")
+    if (array.dtype.kind == "f" and array.dtype.itemsize > 8) or (array.dtype.kind == "u" and array.dtype.itemsize > 1):
+        array = array.astype(np.float64 if array.dtype.kind == "f" else np.int64)  # types that PyTorch lacks
+    return torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))
+
+
+def _as_array(values: object, name: str) -> NDArray[Any]:
+    """NumPy's array of numbers or bools. Raise a ValueError for anything else, and for masked values."""
+    if isinstance(values, list | tuple) and any(isinstance(value, Tensor) for value in values):
+        values = [np.asarray(torch.as_tensor(value).detach().cpu()) for value in values]
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"{name} must be one array of numbers, all of one shape; got {type(values).__name__}: {error}"
+        ) from error
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} must have no masked values: fill them, or leave the images out")
+    if array.dtype.kind not in "biufc":
+        raise ValueError(f"{name} must be numbers; got {type(values).__name__} of {array.dtype}, {array.shape}")
+    return array
+
+
+def _check_shape(images: Tensor, image_shape: ImageShape | None, turn: str) -> None:
     expected = "(N, C, H, W)" if image_shape is None else f"(N, {', '.join(map(str, image_shape))})"
-    if tensor.ndim != 4 or 0 in tensor.shape or (image_shape is not None and tuple(tensor.shape[1:]) != image_shape):
-        raise ValueError(f"images must have the shape {expected}, N >= 1; got {tuple(tensor.shape)}")
-    if tensor.dtype == torch.uint8:
-        return tensor
-    if not tensor.is_floating_point():
-        raise ValueError(f"images must be uint8, or float in [0, 1]; got {tensor.dtype}")
-    low, high = float(tensor.min()), float(tensor.max())
-    if not (low >= 0 and high <= 1):  # not-a-number fails this check too
-        raise ValueError(f"float images must lie in [0, 1]; got values from {low} to {high}")
-    return tensor.float()
+    shape = tuple(images.shape)
+    if len(shape) == 4 and 0 not in shape:
+        # No detector is for images with more than 4 channels and a width of at most 4: these are channels.
+        last = (shape[3] in (1, 3) and shape[1] not in (1, 3)) or shape[3] <= 4 < shape[1]
+        if shape[1:] == image_shape or (image_shape is None and not last):
+            return
+        advice = f", which looks like (N, H, W, C): pass images.{turn}(0, 3, 1, 2)" if last else ""
+    elif len(shape) == 3:
+        advice = ": pass images[:, None] for grey images (N, H, W), or images[None] for one image (C, H, W)"
+    elif len(shape) in (1, 2):
+        advice = ": one number, or one row of numbers, per image is no image" + " (are these the labels?)" * (
+            len(shape) < 2
+        )
+    else:
+        advice = ""
+    raise ValueError(f"images must have the shape {expected}, N >= 1; got {shape}{advice}")
 
 
 def check_labels(labels: Labels, n: int, lowest: int = 0, num_classes: int | None = None) -> Tensor:
     """Return the labels as an int64 tensor (n,) on the CPU.
+
+    Whole numbers of any type are taken, also floats such as 2.0.
 
     Raises
     ------
@@ -126,25 +223,39 @@ def check_labels(labels: Labels, n: int, lowest: int = 0, num_classes: int | Non
         The labels are not n whole numbers, or a label is below `lowest`, or `num_classes` is given and a label is not
         below it.
     """
-    tensor = torch.as_tensor(labels)
-    if tensor.shape != (n,) or tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+    if isinstance(labels, Tensor):
+        tensor = labels.detach().cpu()
+        labels = (tensor.double() if tensor.is_floating_point() else tensor).numpy()
+    try:
+        array = _as_array(labels, "labels")
+    except ValueError as error:
+        raise ValueError(f"{error}; number the classes: np.unique(labels, return_inverse=True)[1]") from error
+    if array.shape != (n,) or array.dtype.kind not in "iuf" or (array != np.floor(array)).any():
+        advice = ""
+        if array.shape == (n, 1):
+            advice = ": pass labels.ravel()"
+        elif array.dtype.kind == "b":
+            advice = ": pass labels.astype(int)"
+        elif array.dtype.kind == "f" and np.isnan(array).any():
+            advice = " with NaN: give labels to these images, leave them out or, for SSVAE, mark them with -1"
         raise ValueError(
-            f"labels must be {n} whole numbers, one per image; got {tensor.dtype} of shape {tuple(tensor.shape)}"
+            f"labels must be {n} whole numbers, one per image; got {array.dtype} of shape {array.shape}{advice}"
         )
-    low, high = int(tensor.min()), int(tensor.max())
-    if low < lowest or (num_classes is not None and high >= num_classes):
+    low, high = int(array.min()), int(array.max())
+    if low < lowest or high >= (2**31 if num_classes is None else num_classes):
         expected = f">= {lowest}"
         if num_classes is not None:
             expected = f"in {lowest}..{num_classes - 1}, the classes of the training images"
         raise ValueError(f"labels must be {expected}; got labels from {low} to {high}")
-    return tensor.long().cpu()
+    return torch.from_numpy(array.astype(np.int64))
 
 
 def count_classes(labels: Tensor) -> int:
     """Return the number of classes S. Every class 0..S-1 must occur, and S must be at least 2."""
     present = torch.unique(labels[labels != MISSING]).tolist()
     if present != list(range(len(present))):
-        raise ValueError(f"labels must be 0..S-1 with no class missing; got the classes {present}: renumber them")
+        shown = f"[{', '.join(map(str, present[:20]))}{', ...' * (len(present) > 20)}]"
+        raise ValueError(f"labels must be 0..S-1 with no class missing; got the classes {shown}: renumber them")
     if len(present) < 2:
         raise ValueError(
             f"there are labels of {len(present)} classes; a detector that uses labels needs at least two classes"
@@ -160,6 +271,7 @@ def stratified_split(labels: Tensor | None, n: int, share: float, random_state: 
     rest, part : int64 tensors, sorted
         `part` holds `share` (in 0..1) of the indices.
     """
+    check("random_state", random_state, SEED)
     stratify = None
     if labels is not None and len(labels):
         counts = torch.unique(labels, return_counts=True)[1]
@@ -212,7 +324,8 @@ def training_data(
 
     Parameters
     ----------
-    images : uint8 (N, C, H, W), or float in [0, 1]
+    images
+        See :func:`check_images`.
     labels : int (N,) or None
         None for a detector that uses no labels. The labels of `validation` are then ignored.
     validation : ImageSet, or pair of images and labels, or None
@@ -238,6 +351,10 @@ def training_data(
         held_back, held_back_targets = tensor[part], None if targets is None else targets[part]
         tensor, targets = tensor[rest], None if targets is None else targets[rest]
     else:
+        if not (isinstance(validation, ImageSet) or (isinstance(validation, tuple | list) and len(validation) == 2)):
+            raise ValueError(
+                f"validation must be an ImageSet, or a pair of images and labels; got {type(validation).__name__}"
+            )
         pair = (validation.images, validation.labels) if isinstance(validation, ImageSet) else validation
         held_back, held_back_targets = check_images(pair[0], shape_of(tensor)), None
         if targets is not None:
@@ -264,9 +381,7 @@ def bring_to_shape(images: Tensor, image_shape: ImageShape) -> Tensor:
     -------
     uint8 tensor (N, *image_shape)
     """
-    channels, height, width = image_shape
-    if channels not in (1, 3) or height < 1 or width < 1:
-        raise ValueError(f"image_shape must be (1 or 3, height, width); got {image_shape}")
+    channels, height, width = check_image_shape(image_shape, len(images))
     if images.shape[1] == 3 and channels == 1:
         from torchvision.transforms.v2.functional import rgb_to_grayscale  # imported here because it is slow
 

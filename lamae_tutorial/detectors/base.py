@@ -7,9 +7,10 @@ writes `train_network` instead of `loss`.
 """
 
 import os
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from inspect import isabstract
 from itertools import chain
@@ -24,17 +25,29 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from lamae_tutorial.conformal import Calibration, check_alpha
-from lamae_tutorial.data.images import Images, ImageShape, Labels, TrainingData, Validation, check_images, training_data
-from lamae_tutorial.detectors.registry import find_class, register
-from lamae_tutorial.detectors.storage import read_folder, write_folder
+from lamae_tutorial.data.images import (
+    Images,
+    ImageSet,
+    ImageShape,
+    Labels,
+    TrainingData,
+    Validation,
+    check_images,
+    training_data,
+)
+from lamae_tutorial.detectors.registry import code_of, find_class, register, same_code
+from lamae_tutorial.detectors.storage import CONFIG_RULES, read_folder, write_folder
+from lamae_tutorial.parameters import SEED, Rules, check, check_parameters, optional
 from lamae_tutorial.training.loop import History, Stopped, TrainingSettings, as_float, resolve_device, train
 from lamae_tutorial.training.stacking import Groups
+from lamae_tutorial.training.state import plain_torch, seeded
 
 Self = TypeVar("Self", bound="Detector")
 Result = TypeVar("Result")
 
 ALPHA = 0.05  # share of ID images that `predict` may reject by default
 _SCORE_BATCH = 1024
+_ROUNDING = 1e-6  # share of a score by which it may differ in another batch: float32 has 24 bits
 _SCORES, _GROUPS = "calibration.scores", "calibration.groups"  # saved beside the network's tensors
 
 
@@ -47,7 +60,8 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
     epochs, batch_size, learning_rate, patience, precision, device, verbose
         See :class:`lamae_tutorial.training.loop.TrainingSettings`.
     random_state : int or None
-        Seed of everything random in `fit`: split, initial weights, order of images. None draws a new seed.
+        Seed of everything random in `fit`: split, initial weights, order of images; in 0..4294967295. None draws a new
+        seed.
 
     Attributes
     ----------
@@ -64,9 +78,11 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
         Names of the S classes. `fit` sets them to "0" to "S-1".
     seed_ : int
         The seed that was used.
+    parameters_ : dict
+        The parameters that were used. Scores and saved detectors use them, whatever `set_params` did since.
     calibration_ : lamae_tutorial.conformal.Calibration
         In-distribution scores that p-values are computed from: those of the validation images after `fit`, or of other
-        images after `calibrate`.
+        images after `calibrate`. Where several are equal, they are a millionth higher, see :func:`keep_ties`.
     calibration_kind_ : str
         The score that p-values are computed from.
 
@@ -76,7 +92,8 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
     default first. `needs_labels` and `labels_may_be_missing` concern the labels. `rebuilds` means that it has
     :meth:`reconstruct`, `classifies` that it has :meth:`classify`, and `can_be_stacked` that several seeds can be
     trained side by side. Raise `recipe` when a change of code changes results by more than rounding: records of
-    different recipes are not mixed.
+    different recipes are not mixed. `parameter_rules` says what the parameters may be, see
+    :mod:`lamae_tutorial.parameters`; a class of your own needs none.
     """
 
     title: ClassVar[str]
@@ -87,6 +104,9 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
     classifies: ClassVar[bool] = False
     can_be_stacked: ClassVar[bool] = False
     recipe: ClassVar[int] = 1
+    parameter_rules: ClassVar[Rules] = {
+        "random_state": optional(SEED, "be None or a whole number in 0..4294967295: a seed, no generator")
+    }
 
     random_state: int | None = None
 
@@ -136,15 +156,19 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
 
     # What users call --------------------------------------------------------------------------------------------------
 
+    @plain_torch()
     def fit(self: Self, images: Images, labels: Labels | None = None, validation: Validation | None = None) -> Self:
         """Train on in-distribution images.
 
+        Several threads may call it: one trains after the other, so that each gets what it gets alone.
+
         Parameters
         ----------
-        images : uint8 (N, C, H, W), or float in [0, 1]
+        images : ImageSet; or uint8 (N, C, H, W), or float in [0, 1]
+            What else is taken stands in :func:`lamae_tutorial.data.images.check_images`.
         labels : int (N,), optional
             Classes 0..S-1, each with at least one image. Required if the detector uses labels. -1 marks a missing
-            label, if the detector allows it.
+            label, if the detector allows it. By default those of an ImageSet.
         validation : ImageSet or pair of images and labels, optional
             In-distribution images that select the best epoch. By default 10% of `images`; the detector is not trained
             on them.
@@ -156,7 +180,7 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            Images or labels have the wrong form, or labels are missing.
+            A parameter, images or labels have another form than allowed, or labels are missing. Nothing is done before.
         KeyboardInterrupt
             Ctrl-C. If one epoch (of the last stage) is finished, the detector is still fitted, with the best weights so
             far. It can be used and saved.
@@ -175,26 +199,34 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
     def prepare(self, images: Images, labels: Labels | None, validation: Validation | None) -> TrainingData:
         """Check and split the arguments of `fit`. Parameters and errors are the same as in `fit`."""
         self.check_settings()
+        if isinstance(images, ImageSet) and labels is None:
+            labels = images.labels
         if self.needs_labels and labels is None:
             raise ValueError(
                 f"{type(self).__name__} needs the class labels of the images; got none: give labels, or choose a "
                 "detector that needs none"
             )
         drawn = int(np.random.SeedSequence().generate_state(1)[0])
-        seed = drawn if self.random_state is None else self.random_state
+        seed = drawn if self.random_state is None else int(self.random_state)
         used = labels if self.needs_labels else None
         return training_data(images, used, validation, seed, labels_may_be_missing=self.labels_may_be_missing)
 
     def keep(self, network: nn.Module, history: History, data: TrainingData) -> None:
         """Set the fitted attributes and calibrate with the validation images."""
-        self.network_ = network.to(resolve_device(self.device)).eval()
-        self.history_ = history
-        self.image_shape_ = data.image_shape
-        self.num_classes_ = data.num_classes
-        self.class_names_ = tuple(str(label) for label in range(data.num_classes))
-        self.seed_ = data.seed
-        self.finish(data.validation_images)
-        self.calibrate(data.validation_images)
+        before = vars(self).copy()
+        try:
+            self.parameters_ = deepcopy(self.get_params())
+            self.network_ = network.to(resolve_device(self.device)).eval()
+            self.history_ = history
+            self.image_shape_ = data.image_shape
+            self.num_classes_ = data.num_classes
+            self.class_names_ = tuple(str(label) for label in range(data.num_classes))
+            self.seed_ = data.seed
+            self.finish(data.validation_images)
+            self.calibrate(data.validation_images)
+        except BaseException:  # no new network with an old calibration
+            self.__dict__ = before
+            raise
 
     def fit_predict(self, images: Images, labels: Labels | None = None) -> NDArray[np.int64]:
         """Call `fit`, then `predict` on the same images: int64 (N,), +1 or -1."""
@@ -205,7 +237,7 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
 
         Parameters
         ----------
-        images : uint8 (N, C, H, W), or float in [0, 1]
+        images : ImageSet; or uint8 (N, C, H, W), or float in [0, 1]
             They must have the shape that the detector was fitted on.
 
         Returns
@@ -219,15 +251,24 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
         ValueError
             The images have another shape, type or range.
         """
-        parts = self.batched(images, lambda batch: self.score_batch(self.network_, batch))
+        check_is_fitted(self, "network_")
+        images = check_images(images, self.image_shape_)
+        fitted = self.as_fitted()
+        parts = self.batched(images, lambda batch: fitted.score_batch(self.network_, batch))
         raw = {kind: torch.cat([part[kind] for part in parts]).double().cpu().numpy() for kind in parts[0]}
-        scores = {**raw, **self.derived_scores(raw, images)}
+        scores = {**raw, **fitted.derived_scores(raw, images)}
         if scores.keys() != set(self.score_kinds):
             raise ValueError(
                 f"{type(self).__name__} names the scores {', '.join(self.score_kinds)} in score_kinds, "
                 f"but score_batch returns {', '.join(scores)}: make them agree"
             )
         return {kind: scores[kind] for kind in self.score_kinds}
+
+    def as_fitted(self: Self) -> Self:
+        """Return a shallow copy with the parameters of `fit`, which `set_params` may have changed since."""
+        fitted = copy(self)
+        fitted.__dict__ |= vars(self).get("parameters_", {})
+        return fitted
 
     def derived_scores(
         self, scores: Mapping[str, NDArray[np.float64]], images: Images
@@ -282,14 +323,23 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
             The score to use, see :meth:`score`; by default the first.
         per_class : bool
             Compare each image only with images of the same *predicted* class, so that the guarantee holds in each of
-            these classes. Needs a detector with a classifier.
+            these classes. Needs a detector with a classifier. A class without an image here is named in a warning;
+            images of that class are compared with those of all classes.
 
         Returns
         -------
         self
         """
         kind = self.check_kind(kind)
-        self.calibration_ = Calibration(self.score(images, kind), self.classify(images) if per_class else None)
+        check_is_fitted(self, "network_")
+        groups = self.classify(images) if per_class else None
+        if groups is not None and (missing := sorted(set(range(self.num_classes_)) - set(groups.tolist()))):
+            warnings.warn(
+                f"no calibration image is classified as {', '.join(self.class_names_[group] for group in missing)}: "
+                "images of these classes will be compared with the calibration images of all classes",
+                stacklevel=2,
+            )
+        self.calibration_ = Calibration(keep_ties(self.score(images, kind)), groups)
         self.calibration_kind_ = kind
         return self
 
@@ -322,13 +372,17 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
         ValueError
             `alpha` lies outside (0, 1), or there are too few calibration images for a p-value this low.
         """
-        p_values = self.p_values(images)
+        check_is_fitted(self, "calibration_")
         self.check_alpha(alpha)
-        return np.where(p_values > alpha, 1, -1).astype(np.int64)
+        return np.where(self.p_values(images) > alpha, 1, -1).astype(np.int64)
 
     def decision_function(self, images: Images) -> NDArray[np.float64]:
-        """Return the largest score that `predict` accepts minus the image's score, (N,): negative for outliers."""
+        """Return the largest score that `predict` accepts minus the image's score, (N,): negative for outliers.
+
+        The same calibration images are too few for it as for `predict`, which then raises the same error.
+        """
         check_is_fitted(self, "calibration_")
+        self.check_alpha(ALPHA)
         return self.calibration_.thresholds(ALPHA, self._groups(images)) - self.score(images, self.calibration_kind_)
 
     def check_alpha(self, alpha: float) -> None:
@@ -345,7 +399,7 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
         """Apply a function to float batches of the images, on the network's device and without gradients."""
         check_is_fitted(self, "network_")
         tensor = check_images(images, self.image_shape_)
-        with torch.no_grad():
+        with plain_torch(), torch.no_grad():
             return [function(as_float(batch.to(self.network_device()))) for batch in tensor.split(_SCORE_BATCH)]
 
     def network_device(self) -> torch.device:
@@ -376,7 +430,9 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
         config = {
             "detector": type(self).__name__,
             "module": type(self).__module__,
-            "parameters": self.get_params(),
+            "recipe": self.recipe,
+            "code": code_of(type(self)),
+            "parameters": self.parameters_,
             "image_shape": self.image_shape_,
             "num_classes": self.num_classes_,
             "class_names": self.class_names_,
@@ -390,11 +446,13 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
         return write_folder(folder, config, tensors)
 
     @classmethod
+    @plain_torch()
     def load(cls: type[Self], folder: str | os.PathLike[str], device: str = "auto") -> Self:
         """Read a saved detector of this class or of a derived class.
 
         The class must be known: it belongs to this package or to an installed package (entry point
-        `lamae_tutorial.detectors`), or it was defined or imported before. Nothing is imported from the folder.
+        `lamae_tutorial.detectors`), or it was defined or imported before. Nothing is imported from the folder. A class
+        of your own must have the code that it had when it was saved.
 
         Parameters
         ----------
@@ -407,30 +465,42 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
         FileNotFoundError
             There is no such folder.
         ValueError
-            The folder is damaged, holds something else or has a newer format, or its class is not known.
+            The folder is damaged, holds something else or has a newer format, or its class is not known or has other
+            code now. This is found before a network of another size is allocated.
         """
+        used = resolve_device(device)
         config, state = read_folder(folder)
         try:
-            kind = find_class(str(config["detector"]), str(config["module"]))
+            for name, rule in CONFIG_RULES.items():
+                check(name, config[name], rule)
+            kind = find_class(config["detector"], config["module"])
             if not issubclass(kind, cls) or isabstract(kind):
                 raise ValueError(f"it holds the class {kind.__name__}; expected {cls.__name__}")
+            if config.get("recipe", kind.recipe) != kind.recipe:
+                raise ValueError(f"it has recipe {config['recipe']}, but the class now {kind.recipe}: fit it again")
+            if not same_code(config.get("code"), kind):
+                raise ValueError(f"the class {kind.__name__} has other code than when it was saved: fit it again")
             detector: Self = kind(**{**config["parameters"], "device": device})
-            channels, height, width = (int(size) for size in config["image_shape"])
+            check_parameters(detector)
+            detector.parameters_ = detector.get_params()
+            channels, height, width = config["image_shape"]
             detector.image_shape_ = (channels, height, width)
-            detector.num_classes_ = int(config["num_classes"])
-            detector.class_names_ = tuple(str(name) for name in config["class_names"])
+            detector.num_classes_ = config["num_classes"]
+            detector.class_names_ = tuple(config["class_names"])
             if len(detector.class_names_) != detector.num_classes_:
                 raise ValueError(f"it has {len(detector.class_names_)} names for {detector.num_classes_} classes")
-            detector.seed_ = int(config["seed"])
-            detector.calibration_kind_ = str(config["calibration_kind"])
-            detector.history_ = list(config["history"])
+            detector.seed_ = config["seed"]
+            detector.calibration_kind_ = detector.check_kind(config["calibration_kind"])
+            detector.history_ = config["history"]
             groups = state.pop(_GROUPS, None)
+            if groups is not None and not kind.classifies:
+                raise ValueError("it is calibrated per class, but has no classifier")
             detector.calibration_ = Calibration(state.pop(_SCORES).numpy(), None if groups is None else groups.numpy())
             network = detector._empty_network(state)
             network.load_state_dict(state)
-        except (ValueError, LookupError, TypeError, RuntimeError) as error:
+        except (ValueError, LookupError, TypeError, RuntimeError, OverflowError) as error:
             raise ValueError(f"{folder} is not a saved detector, or it is damaged: {error}") from error
-        detector.network_ = network.to(resolve_device(device)).to(memory_format=torch.channels_last).eval()
+        detector.network_ = network.to(used).to(memory_format=torch.channels_last).eval()
         return detector
 
     def _empty_network(self, state: Mapping[str, Tensor]) -> nn.Module:
@@ -443,12 +513,13 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
             return network
 
         shapes = {name: value.shape for name, value in state.items()}
-        with torch.random.fork_rng(devices=[]):
+        with seeded(0, "cpu"):
             try:
                 with torch.device("meta"):  # compares the shapes before any memory is allocated
                     build()
-            except (NotImplementedError, RuntimeError):
-                pass  # some networks cannot be built on the meta device
+            except (NotImplementedError, RuntimeError) as error:
+                if "meta" not in str(error):  # some networks cannot be built on the meta device
+                    raise
             return build()
 
     def check_kind(self, kind: str | None) -> str:
@@ -462,10 +533,14 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
         return None if self.calibration_.groups is None else self.classify(images)
 
 
-@contextmanager
-def seeded(seed: int, device: str) -> Iterator[None]:
-    """Seed PyTorch's global generators inside the context, and restore their state afterwards."""
-    used = resolve_device(device)
-    with torch.random.fork_rng(devices=[used] if used.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
+def keep_ties(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Raise calibration scores that are equal to others, but for rounding, by that rounding.
+
+    The same image may score a little higher in a batch of another size. Without this, an image that equals many
+    calibration images might seem to score higher than all of them.
+    """
+    size = np.abs(scores)
+    rounding = _ROUNDING * np.maximum(size, np.median(size))
+    ordered = np.sort(scores)
+    near = np.searchsorted(ordered, scores + rounding, "right") - np.searchsorted(ordered, scores - rounding, "left")
+    return scores + np.where(near > 1, rounding, 0)

@@ -20,6 +20,7 @@ from lamae_tutorial.detectors.pseudo_outliers import MIXTURE, Strategy, find_str
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
 from lamae_tutorial.networks.convolutional import ConvDecoder, ConvEncoder
 from lamae_tutorial.networks.resnet import ResNetDecoder, resnet_features
+from lamae_tutorial.parameters import NOT_NEGATIVE, Rules, check, number, one_of, several, whole
 from lamae_tutorial.training.loop import History, Stopped, train
 
 _VALIDATION_SEED = 0  # gives the validation images the same pseudo-outliers in every epoch
@@ -88,6 +89,14 @@ class DifferenceDetector(ReconstructionDetector):
         "milestones": (40, 80),
     }
 
+    parameter_rules: ClassVar[Rules] = {
+        "backbone": one_of("conv", "resnet18"),
+        "auxiliary": one_of("latent", None),
+        "noise_augmentation": NOT_NEGATIVE,
+        "betas": several(number("", lambda value: 0 <= value < 1), "be two numbers in [0, 1)", low=2, high=2),
+        "milestones": several(whole(1), "be a sequence of whole numbers >= 1", high=1000),
+    }
+
     backbone: Literal["conv", "resnet18"] = "conv"
     auxiliary: Literal["latent"] | None = "latent"
     auxiliary_layer: int = 2
@@ -96,9 +105,13 @@ class DifferenceDetector(ReconstructionDetector):
     betas: tuple[float, float] = (0.9, 0.999)
     milestones: Sequence[int] = ()
 
+    def check_settings(self) -> None:
+        super().check_settings()
+        stages = 4 if self.backbone == "resnet18" else len(self.resolve()[0])
+        check("auxiliary_layer", self.auxiliary_layer, whole(1, stages, f"lie in 1..{stages}"))
+        find_strategy(self.pseudo_outliers)
+
     def build_network(self, image_shape: ImageShape, num_classes: int) -> nn.Module:
-        if self.auxiliary not in ("latent", None):
-            raise ValueError(f'auxiliary must be "latent" or None; got {self.auxiliary!r}')
         encoder: nn.Module
         decoder: nn.Module
         if self.backbone == "resnet18":
@@ -106,15 +119,11 @@ class DifferenceDetector(ReconstructionDetector):
             features.fc = nn.Linear(size, self.latent_dim)
             encoder, decoder = features, ResNetDecoder(image_shape, self.latent_dim)
             stages, widths = resnet_stages(image_shape[0]), [64, 128, 256, 512]
-        elif self.backbone == "conv":
+        else:
             widths = list(self.resolve()[0])
             encoder = ConvEncoder(image_shape, widths, self.latent_dim)
             decoder = ConvDecoder(image_shape, widths, self.latent_dim)
             stages = conv_stages(image_shape[0], widths)
-        else:
-            raise ValueError(f'backbone must be "conv" or "resnet18"; got {self.backbone!r}')
-        if self.auxiliary_layer not in range(1, len(stages) + 1):
-            raise ValueError(f"auxiliary_layer must lie in 1..{len(stages)}; got {self.auxiliary_layer!r}")
         latent_dim = self.latent_dim if self.auxiliary else 0
         return DifferenceNetwork(
             AutoEncoderNetwork(encoder, decoder), DifferenceClassifier(stages, widths, latent_dim, self.auxiliary_layer)
@@ -126,9 +135,6 @@ class DifferenceDetector(ReconstructionDetector):
 
     def train_network(self, network: nn.Module, data: TrainingData) -> History:
         assert isinstance(network, DifferenceNetwork)
-        if not self.noise_augmentation >= 0:
-            raise ValueError(f"noise_augmentation must be >= 0; got {self.noise_augmentation!r}")
-        find_strategy(self.pseudo_outliers)  # refuses a wrong name before stage 1
 
         def reconstruction_loss(autoencoder: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
             return self.reconstruction_error(images, autoencoder(images)[0]).mean()

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from lamae_tutorial.data.images import ImageShape
 from lamae_tutorial.detectors.base import Detector
 from lamae_tutorial.networks.convolutional import Flatten
+from lamae_tutorial.parameters import POSITIVE, SIZE, SIZES, Rules
 
 _VALIDATION_SEED = 0  # gives the validation images the same noise in every epoch
 _SCORE_BATCH = 256  # small, because the gradient with respect to the image keeps all activations in memory
@@ -41,13 +42,13 @@ class DSEBM(Detector):
     title: ClassVar[str] = "DSEBM"
     score_kinds: ClassVar[tuple[str, ...]] = ("energy", "reconstruction")
 
+    parameter_rules: ClassVar[Rules] = {"channels": SIZES, "hidden": SIZE, "noise": POSITIVE}
+
     channels: Sequence[int] = (16, 32, 64)
     hidden: int = 128
     noise: float = 0.3
 
     def build_network(self, image_shape: ImageShape, num_classes: int) -> nn.Module:
-        if not self.noise > 0:
-            raise ValueError(f"noise must be > 0; got {self.noise!r}")
         return EnergyNetwork(image_shape, self.channels, self.hidden)
 
     def loss(self, network: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:

@@ -17,6 +17,7 @@ from lamae_tutorial.data.images import ImageShape
 from lamae_tutorial.detectors.classifying import ClassifyingDetector
 from lamae_tutorial.networks.convolutional import ConvEncoder
 from lamae_tutorial.networks.resnet import resnet_features
+from lamae_tutorial.parameters import NOT_NEGATIVE, SIZE, SIZES, Rules, number, one_of, several
 
 Similarity = Literal["cosine", "inner", "euclid"]
 
@@ -51,6 +52,17 @@ class GODIN(ClassifyingDetector):
     score_kinds: ClassVar[tuple[str, ...]] = ("h", "g", "f")
     can_be_stacked: ClassVar[bool] = True
 
+    parameter_rules: ClassVar[Rules] = {
+        "similarity": one_of(*get_args(Similarity)),
+        "backbone": one_of("conv", "resnet34", None),
+        "latent_dim": SIZE,
+        "channels": SIZES,
+        "weight_decay": NOT_NEGATIVE,
+        "perturbations": several(
+            number("", lambda value: 0 <= value <= 1), "be a sequence of 1 to 1000 numbers in [0, 1]", low=1, high=1000
+        ),
+    }
+
     similarity: Similarity = "cosine"
     backbone: Literal["conv", "resnet34"] | None = None
     latent_dim: int = 32
@@ -59,15 +71,11 @@ class GODIN(ClassifyingDetector):
     perturbations: Sequence[float] = (0.0, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08)
 
     def build_network(self, image_shape: ImageShape, num_classes: int) -> nn.Module:
-        if self.similarity not in get_args(Similarity):
-            raise ValueError(f"similarity must be one of {', '.join(get_args(Similarity))}; got {self.similarity!r}")
         backbone = self.backbone or ("resnet34" if image_shape[0] == 3 else "conv")
         if backbone == "resnet34":
             features, size = resnet_features(image_shape[0], 34)
-        elif backbone == "conv":
-            features, size = ConvEncoder(image_shape, self.channels, self.latent_dim), self.latent_dim
         else:
-            raise ValueError(f'backbone must be "conv", "resnet34" or None; got {backbone!r}')
+            features, size = ConvEncoder(image_shape, self.channels, self.latent_dim), self.latent_dim
         return GODINNetwork(features, size, num_classes, self.similarity)
 
     def parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ detector: the error divided by the complexity normaliser.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,7 +16,8 @@ from lamae_tutorial.data.images import ImageShape
 from lamae_tutorial.detectors.classifying import ClassifyingDetector, confidence
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector, Reduction
 from lamae_tutorial.networks.convolutional import ConvDecoder, ConvEncoder, classifier
-from lamae_tutorial.networks.memory import LabelAssistedMemory, Variant
+from lamae_tutorial.networks.memory import SLOTS, LabelAssistedMemory, Variant
+from lamae_tutorial.parameters import NOT_NEGATIVE, SIZES, Rules, one_of, whole
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -51,6 +52,14 @@ class LAMAE(ClassifyingDetector, ReconstructionDetector):
     title: ClassVar[str] = "LAMAE"
     score_kinds: ClassVar[tuple[str, ...]] = ("error", "error+", "cosine", "energy", "msp")
     can_be_stacked: ClassVar[bool] = True
+
+    parameter_rules: ClassVar[Rules] = {
+        "variant": one_of(*get_args(Variant)),
+        "slots_per_class": SLOTS,
+        "beta": NOT_NEGATIVE,
+        "skip_dim": whole(0, 65536),
+        "classifier_hidden": SIZES,
+    }
 
     variant: Variant = "paper"
     slots_per_class: int | Sequence[int] = 10

@@ -13,6 +13,7 @@ from lamae_tutorial.data.images import ImageShape
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
 from lamae_tutorial.networks.convolutional import ConvDecoder, ConvEncoder
 from lamae_tutorial.networks.memory import MemoryBank
+from lamae_tutorial.parameters import NOT_NEGATIVE, POSITIVE, SIZE, Rules
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -40,6 +41,12 @@ class MemAE(ReconstructionDetector):
     title: ClassVar[str] = "MemAE"
     score_kinds: ClassVar[tuple[str, ...]] = ("error", "error+", "cosine")
     can_be_stacked: ClassVar[bool] = True
+
+    parameter_rules: ClassVar[Rules] = {
+        "memory_size": SIZE,
+        "temperature": POSITIVE,
+        "entropy_weight": NOT_NEGATIVE,
+    }
 
     memory_size: int = 100
     shrink_threshold: float | str = "1/N"

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from lamae_tutorial.complexity import complexity_normalizer
 from lamae_tutorial.data.images import ImageShape
 from lamae_tutorial.detectors.base import Detector
+from lamae_tutorial.parameters import Rule, Rules, whole
 
 _PART = 32  # images at a time, because one colour image needs 3 MB: 256 logits for each value
 _GAMMA = 1e-9  # as in Eqn (4) of the LAMAE paper
@@ -46,6 +47,15 @@ class PixelCNN(Detector):
     score_kinds: ClassVar[tuple[str, ...]] = ("nll", "normalized")
     can_be_stacked: ClassVar[bool] = True
 
+    parameter_rules: ClassVar[Rules] = {
+        "levels": whole(2, 256),
+        "features": whole(1, 4096),
+        "layers": whole(1, 1000),
+        "kernel_size": Rule(
+            "be an odd whole number in 3..99", lambda value: value % 2 == 1 and whole(3, 99).holds(value)
+        ),
+    }
+
     batch_size: int = 32
     levels: int = 256
     features: int = 16
@@ -53,13 +63,6 @@ class PixelCNN(Detector):
     kernel_size: int = 5
 
     def build_network(self, image_shape: ImageShape, num_classes: int) -> nn.Module:
-        if not isinstance(self.levels, int) or not 2 <= self.levels <= 256:
-            raise ValueError(f"levels must be a whole number in 2..256; got {self.levels!r}")
-        if self.kernel_size < 3 or self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd and >= 3; got {self.kernel_size!r}")
-        for name in ("features", "layers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1; got {getattr(self, name)!r}")
         return PixelCNNNetwork(image_shape[0], self.levels, self.features, self.layers, self.kernel_size)
 
     def bits_per_dimension(self, network: nn.Module, images: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ numbers are drawn anew for each image. `speed/pseudo_outliers.py` compares the s
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -128,8 +129,11 @@ def find_strategy(wanted: str | Sequence[str] | Strategy) -> Strategy:
     """
     if callable(wanted):
         return wanted
-    names = list(STRATEGIES) if wanted == MIXTURE else [wanted] if isinstance(wanted, str) else list(wanted)
-    unknown = [name for name in names if name not in STRATEGIES]
+    if isinstance(wanted, str):
+        names = list(STRATEGIES) if wanted == MIXTURE else [wanted]
+    else:
+        names = list(wanted) if isinstance(wanted, Sequence | np.ndarray) else []
+    unknown = [name for name in names if not isinstance(name, str) or name not in STRATEGIES]
     if unknown or not names:
         raise ValueError(
             f"pseudo_outliers must be {MIXTURE!r}, a function, or one or more of {', '.join(STRATEGIES)}; "

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from lamae_tutorial.complexity import complexity_normalized
 from lamae_tutorial.data.images import Images
 from lamae_tutorial.detectors.base import Detector
+from lamae_tutorial.parameters import SIZE, SIZES, Rules, one_of, optional
 
 Reduction = Literal["sum", "mean"]
 CORRECTED = "error+"
@@ -39,6 +40,11 @@ class ReconstructionDetector(Detector):
     """
 
     rebuilds: ClassVar[bool] = True
+    parameter_rules: ClassVar[Rules] = {
+        "latent_dim": SIZE,
+        "channels": optional(SIZES),
+        "reduction": optional(one_of(*get_args(Reduction))),
+    }
 
     latent_dim: int = 32
     channels: Sequence[int] | None = None
@@ -69,10 +75,7 @@ class ReconstructionDetector(Detector):
 
     def reduce(self, errors: Tensor) -> Tensor:
         """Combine the errors of pixels, (B, C, H, W), into one error per image, (B,), as `reduction` says."""
-        reduction = self.resolve()[1]
-        if reduction not in get_args(Reduction):
-            raise ValueError(f'reduction must be "sum" or "mean"; got {reduction!r}')
-        return errors.flatten(1).sum(1) if reduction == "sum" else errors.flatten(1).mean(1)
+        return errors.flatten(1).sum(1) if self.resolve()[1] == "sum" else errors.flatten(1).mean(1)
 
     def reconstruction_scores(self, images: Tensor, reconstructions: Tensor) -> dict[str, Tensor]:
         """Return the scores "error" and "cosine" of each image, (B,), higher = more out-of-distribution."""

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from lamae_tutorial.data.images import MISSING, ImageShape
 from lamae_tutorial.detectors.classifying import ClassifyingDetector
 from lamae_tutorial.detectors.vae import VariationalDetector, VariationalNetwork
+from lamae_tutorial.parameters import NOT_NEGATIVE, Rules
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -37,6 +38,7 @@ class SSVAE(ClassifyingDetector, VariationalDetector):
     labels_may_be_missing: ClassVar[bool] = True
     score_kinds: ClassVar[tuple[str, ...]] = ("error", "error+", "probability", "energy", "msp")
     can_be_stacked: ClassVar[bool] = True
+    parameter_rules: ClassVar[Rules] = {"beta": NOT_NEGATIVE}
 
     beta: float = 1.0
 

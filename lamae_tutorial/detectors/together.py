@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from lamae_tutorial.data.images import ImageSet
-from lamae_tutorial.detectors.base import Detector, seeded
+from lamae_tutorial.detectors.base import Detector
 from lamae_tutorial.training.loop import train_together
+from lamae_tutorial.training.state import plain_torch, seeded
 
 
+@plain_torch()
 def fit_together(detectors: Sequence[Detector], sets: Sequence[tuple[ImageSet, ImageSet]]) -> None:
     """Fit detectors side by side. Each gets the result of its own `fit`, up to rounding.
 

@@ -16,6 +16,7 @@ from lamae_tutorial.data.images import ImageShape
 from lamae_tutorial.detectors.classifying import confidence
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
 from lamae_tutorial.networks.convolutional import ConvDecoder, ConvFeatures
+from lamae_tutorial.parameters import SIZE, Rules, number
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -36,6 +37,13 @@ class VariationalDetector(ReconstructionDetector):
     """
 
     score_kinds: ClassVar[tuple[str, ...]] = ("error", "error+", "probability")
+
+    parameter_rules: ClassVar[Rules] = {
+        "num_samples": SIZE,
+        "min_log_variance": number(
+            "lie in [-80, 80]", lambda value: -80 <= value <= 80
+        ),  # its exp is finite in float32
+    }
 
     num_samples: int = 16
     min_log_variance: float = -1.0

@@ -6,13 +6,21 @@ notebook differs from the paper in three points; see `variant`.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lamae_tutorial.parameters import POSITIVE, SIZE, Rule, check, one_of, several
+
 Variant = Literal["paper", "notebook"]
+
+SLOTS = Rule(
+    "be one whole number in 1..65536, or one per class",
+    lambda value: SIZE.holds(value) or several(SIZE, "", low=1, high=65536).holds(value),
+)
 
 
 class MemoryBank(nn.Module):
@@ -42,8 +50,7 @@ class MemoryBank(nn.Module):
         super().__init__()
         if num_slots < 1:
             raise ValueError(f"a memory needs at least one slot; got {num_slots}")
-        if not temperature > 0:
-            raise ValueError(f"temperature must be > 0; got {temperature}")
+        check("temperature", temperature, POSITIVE)
         self.threshold = _threshold(shrink_threshold, num_slots)
         self.temperature = temperature
         self.slots = nn.Parameter(torch.randn(num_slots, latent_dim))
@@ -114,14 +121,13 @@ class LabelAssistedMemory(nn.Module):
         variant: Variant = "paper",
     ) -> None:
         super().__init__()
-        sizes = [slots_per_class] * num_classes if isinstance(slots_per_class, int) else list(slots_per_class)
-        if len(sizes) != num_classes or min(sizes, default=0) < 1:
-            raise ValueError(
-                f"slots_per_class must be one number >= 1, or {num_classes} of them, one per class; got "
-                f"{slots_per_class}"
-            )
-        if variant not in ("paper", "notebook"):
-            raise ValueError(f'variant must be "paper" or "notebook"; got {variant!r}')
+        allowed = Rule(
+            f"be one number >= 1, or {num_classes} of them, one per class",
+            lambda value: SLOTS.holds(value) and (SIZE.holds(value) or len(value) == num_classes),
+        )
+        check("slots_per_class", slots_per_class, allowed)
+        sizes = [int(size) for size in np.broadcast_to(slots_per_class, num_classes)]
+        check("variant", variant, one_of(*get_args(Variant)))
         self.variant = variant
         slots = torch.empty(num_classes, max(sizes), latent_dim)
         self.slots = nn.Parameter(slots.uniform_(-5, 5) if variant == "notebook" else slots.normal_())

@@ -9,14 +9,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from numbers import Integral
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from lamae_tutorial.data.images import TrainingData
+from lamae_tutorial.parameters import FLAG, POSITIVE, Rules, check_parameters, one_of, whole
 from lamae_tutorial.training.stacking import Groups, Loss, Single, Stacked
 
 History = list[dict[str, Any]]
@@ -45,7 +45,7 @@ class TrainingSettings:
     epochs : int
         Maximum number of passes over the training images.
     batch_size : int
-        Images per step.
+        Images per step; at least 2 for a network with batch normalisation.
     learning_rate : float
         Adam's learning rate.
     patience : int
@@ -58,6 +58,15 @@ class TrainingSettings:
         Show a progress bar if the output is a terminal.
     """
 
+    parameter_rules: ClassVar[Rules] = {
+        "epochs": whole(1),
+        "batch_size": whole(1),
+        "learning_rate": POSITIVE,
+        "patience": whole(1),
+        "precision": one_of(*get_args(Precision)),
+        "verbose": FLAG,
+    }
+
     epochs: int = 20
     batch_size: int = 128
     learning_rate: float = 1e-3
@@ -67,11 +76,9 @@ class TrainingSettings:
     verbose: bool = True
 
     def check_settings(self) -> None:
-        """Raise a ValueError if `epochs`, `batch_size` or `patience` is not a whole number >= 1."""
-        for name in ("epochs", "batch_size", "patience"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-                raise ValueError(f"{name} must be a whole number >= 1; got {value!r}")
+        """Raise a ValueError if a parameter has another type or range, see :mod:`lamae_tutorial.parameters`."""
+        check_parameters(self)
+        resolve_device(self.device)
 
 
 def train(
@@ -109,11 +116,14 @@ def train(
 
     Raises
     ------
+    ValueError
+        A setting has another type or range, or `batch_size` is 1 and the network has batch normalisation.
     FloatingPointError
         The loss is not finite.
     Stopped
         Ctrl-C, after the first epoch: the network has the weights of its best epoch.
     """
+    check_training(network, settings)
     network.to(resolve_device(settings.device)).to(memory_format=torch.channels_last)
     single = Single(network, parameter_groups or [{"params": list(network.parameters())}])
     return _train(single, loss, [data], settings, selection_loss or loss, milestones)[0]
@@ -154,7 +164,7 @@ def train_together(
     Raises
     ------
     ValueError
-        The numbers of images differ.
+        The numbers of images differ; or see :func:`train`.
     FloatingPointError
         The loss of a network is not finite.
     Stopped
@@ -166,9 +176,19 @@ def train_together(
             "training side by side needs one data set per network, all with the same number of images; got "
             f"{len(networks)} networks and (training, validation) images {sizes}"
         )
+    check_training(networks[0], settings)
     for network in networks:
         network.to(resolve_device(settings.device))
     return _train(Stacked(networks, parameter_groups), loss, data, settings, selection_loss, ())
+
+
+def check_training(network: nn.Module, settings: TrainingSettings) -> None:
+    """Raise a ValueError for wrong settings, also for those that do not fit the network."""
+    settings.check_settings()
+    if settings.batch_size == 1 and any(
+        isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()
+    ):
+        raise ValueError("batch_size must be >= 2 for a network with batch normalisation; got 1")
 
 
 _Networks = Single | Stacked
@@ -308,14 +328,7 @@ def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
         "float32": full precision. "tf32": matrix products and convolutions on an NVIDIA GPU round their factors to 10
         bits of mantissa; nothing changes on a CPU. "bf16": PyTorch's autocast to bfloat16, 7 bits of mantissa.
     device : torch.device
-
-    Raises
-    ------
-    ValueError
-        `precision` has another value.
     """
-    if precision not in get_args(Precision):
-        raise ValueError(f"precision must be one of {', '.join(get_args(Precision))}; got {precision!r}")
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32
     matmul.allow_tf32 = cudnn.allow_tf32 = precision == "tf32"
@@ -333,7 +346,7 @@ def as_float(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)
 
 
-def resolve_device(device: str) -> torch.device:
+def resolve_device(device: str | torch.device) -> torch.device:
     """Return a PyTorch device by its name; "auto" is a CUDA device if there is one, else the CPU.
 
     Raises
@@ -344,8 +357,12 @@ def resolve_device(device: str) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        if not isinstance(device, str | torch.device):
+            raise TypeError("it is no name of a device")
+        if torch.device(device).type == "meta":
+            raise TypeError("it holds no values")
         return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(f'device {device!r} is not usable here; choose "auto" or "cpu": {error}') from error
 
 

@@ -225,7 +225,7 @@ def test_bad_images_and_settings_are_refused(name: str, detector: Detector, bars
         (images[:0], "N >= 1"),
         (images * 1.0, r"must lie in \[0, 1\]"),
         (images / 255 + torch.inf, r"must lie in \[0, 1\]"),
-        (images.long(), "must be uint8, or float .*; got torch.int64"),
+        (images.long() + 200, "must be uint8, or float .*; got torch.int64"),
     ]:
         with pytest.raises(ValueError, match=message):
             detector.score(bad[:3])

@@ -101,6 +101,6 @@ def test_the_step_is_saved(bars, tmp_path) -> None:
 
 def test_bad_options_are_refused() -> None:
     with pytest.raises(ValueError, match="similarity must be one of cosine, inner, euclid; got 'dot'"):
-        GODIN(similarity="dot").build_network((1, 8, 8), 3)  # type: ignore[arg-type]
+        GODIN(similarity="dot").check_settings()  # type: ignore[arg-type]
     with pytest.raises(ValueError, match='backbone must be "conv", "resnet34" or None'):
-        GODIN(backbone="vit").build_network((1, 8, 8), 3)  # type: ignore[arg-type]
+        GODIN(backbone="vit").check_settings()  # type: ignore[arg-type]

@@ -112,11 +112,11 @@ def test_gate() -> None:
     [
         ({"levels": 1}, r"levels must be a whole number in 2\.\.256; got 1"),
         ({"levels": 300}, r"levels must be a whole number in 2\.\.256; got 300"),
-        ({"kernel_size": 4}, "kernel_size must be odd and >= 3; got 4"),
-        ({"layers": 0}, "layers must be >= 1; got 0"),
-        ({"features": 0}, "features must be >= 1; got 0"),
+        ({"kernel_size": 4}, r"kernel_size must be an odd whole number in 3\.\.99; got 4"),
+        ({"layers": 0}, "layers must be a whole number in 1..1000; got 0"),
+        ({"features": 0}, "features must be a whole number in 1..4096; got 0"),
     ],
 )
 def test_bad_options_are_refused(settings, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        PixelCNN(**settings).build_network((1, 8, 8), 0)
+        PixelCNN(**settings).check_settings()
