@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("LAMAE_DEBUG", "0") not in ("", "0"):
             traceback.print_exc()
         code, line = _told(error)
-        if isinstance(error, OSError) and not _stdout_works() and isinstance(error, BrokenPipeError):
+        works = _stdout_works()
+        if isinstance(error, BrokenPipeError) and not works:
             return 141
         print(f"lamae {options.name}: {line}", file=sys.stderr)
         return code
