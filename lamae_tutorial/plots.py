@@ -10,6 +10,8 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lamae_tutorial.writing import readable
+
 Images = Tensor | NDArray[np.generic]  # (N, C, H, W), uint8 or float in [0, 1]
 Scores = tuple[NDArray[np.float64], Mapping[str, NDArray[np.float64]]]  # of the ID images, and of each OoD set
 MeanStd = tuple[float, float]  # the deviation may be not-a-number
@@ -26,7 +28,7 @@ def show_image(axes: Axes, image: Tensor | NDArray[np.generic], title: str = "")
     grey = pixels.shape[2] == 1
     axes.imshow(pixels[..., 0] if grey else pixels, cmap="gray" if grey else None, vmin=0, vmax=1)
     axes.set_axis_off()
-    axes.set_title(title, fontsize="small")
+    axes.set_title(_label(title), fontsize="small")
 
 
 def image_grid(figure: Figure | SubFigure, rows: Mapping[str, Images], columns: Sequence[str] = ()) -> None:
@@ -40,9 +42,9 @@ def image_grid(figure: Figure | SubFigure, rows: Mapping[str, Images], columns: 
             axes.set_axis_off()
         for axes, image in zip(line, images, strict=False):
             show_image(axes, image)
-        line[0].text(-0.15, 0.5, name, transform=line[0].transAxes, ha="right", va="center")
+        line[0].text(-0.15, 0.5, _label(name), transform=line[0].transAxes, ha="right", va="center")
     for axes, title in zip(grid[0], columns, strict=False):
-        axes.set_title(title, fontsize="small")
+        axes.set_title(_label(title), fontsize="small")
     figure.subplots_adjust(left=0.25, right=0.98, bottom=0.03, top=0.92 if columns else 0.97, wspace=0.06, hspace=0.08)
 
 
@@ -57,7 +59,7 @@ def score_densities(axes: Axes, id_scores: NDArray[np.float64], ood: Mapping[str
     quantile = float(np.quantile(id_scores, 0.995))
     if quantile > 0:
         high = min(high, 3 * quantile)
-    bins = np.linspace(low, max(high, low + 1e-12), min(60, 8 + int(len(id_scores) ** 0.5))).tolist()
+    bins = np.linspace(low, max(high, low + 1e-12 * max(1, abs(low))), min(60, 8 + int(len(id_scores) ** 0.5))).tolist()
     styles = ["--", ":", "-."]
     lines = [("ID", id_scores, ID_COLOUR, "-")]
     for number, (name, scores) in enumerate(ood.items()):
@@ -72,7 +74,7 @@ def score_densities(axes: Axes, id_scores: NDArray[np.float64], ood: Mapping[str
             edgecolor=colour,
             linestyle=style,
             linewidth=1.5,
-            label=name,
+            label=_label(name),
         )
     axes.set_xlabel("score (higher = more out-of-distribution)")
     axes.set_ylabel("density")
@@ -93,7 +95,7 @@ def run_figure(images: Mapping[str, Images], scores: Mapping[str, Scores]) -> Fi
         axes.set_axis_off()
     for axes, (title, (inside, ood)) in zip(grid, scores.items(), strict=False):
         score_densities(axes, inside, ood)
-        axes.set_title(title)
+        axes.set_title(_label(title))
     lower.subplots_adjust(left=0.08, right=0.98, bottom=0.12 / density_rows + 0.04, top=0.93, hspace=0.5, wspace=0.2)
     return figure
 
@@ -111,7 +113,7 @@ def auroc_figure(points: Sequence[tuple[str, str, MeanStd, MeanStd | None]]) -> 
     for ood, title, (mean, deviation), paper in points:
         colour = OKABE_ITO[titles.index(title) % len(OKABE_ITO)]
         height = sets.index(ood) * (len(titles) + 1) + titles.index(title)
-        labels[height] = f"{ood}  {title}"
+        labels[height] = _label(f"{ood}  {title}")
         style: dict[str, Any] = {"fmt": "o", "color": colour, "capsize": 3}
         axes.errorbar(100 * mean, height, xerr=100 * np.nan_to_num(deviation), **style)
         if paper is not None:
@@ -138,7 +140,7 @@ def densities_figure(scores: Mapping[str, Scores]) -> Figure:
     panels = figure.subplots(1, len(scores), squeeze=False)[0]
     for axes, (title, (inside, ood)) in zip(panels, scores.items(), strict=True):
         score_densities(axes, inside, ood)
-        axes.set_title(title)
+        axes.set_title(_label(title))
     return figure
 
 
@@ -150,7 +152,9 @@ def memory_figure(curves: Mapping[str, Mapping[int, MeanStd]]) -> Figure:
         sizes = sorted(by_size)
         means, deviations = (np.array([100 * by_size[size][part] for size in sizes]) for part in (0, 1))
         colour, marker = OKABE_ITO[number % len(OKABE_ITO)], "os^vD"[number % 5]
-        axes.errorbar(sizes, means, yerr=np.nan_to_num(deviations), label=name, color=colour, marker=marker, capsize=3)
+        axes.errorbar(
+            sizes, means, yerr=np.nan_to_num(deviations), label=_label(name), color=colour, marker=marker, capsize=3
+        )
     axes.set(xscale="log", xlabel="memory slots per class", ylabel="AUROC (%)")
     ticks = sorted({size for by_size in curves.values() for size in by_size})
     axes.set_xticks(ticks, [str(size) for size in ticks])
@@ -166,7 +170,7 @@ def entropy_figure(sets: Mapping[str, NDArray[np.float64]]) -> Figure:
     for number, (name, (entropy, error)) in enumerate(sets.items()):
         some = np.linspace(0, len(entropy) - 1, min(2000, len(entropy))).astype(int)  # limits the size of the file
         colour, marker = OKABE_ITO[number % len(OKABE_ITO)], "ox^v"[number % 4]
-        axes.scatter(entropy[some], error[some], s=8, alpha=0.4, label=name, color=colour, marker=marker)
+        axes.scatter(entropy[some], error[some], s=8, alpha=0.4, label=_label(name), color=colour, marker=marker)
     axes.set(xlabel="entropy (bits)", ylabel="mean squared error", yscale="log")
     axes.legend()
     return figure
@@ -177,3 +181,10 @@ def to_png(figure: Figure, dpi: int = 120) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
+
+
+def _label(name: str) -> str:
+    """Return a name as Matplotlib draws it as it is: not as a formula, not hidden from the legend, and not too long."""
+    text = readable(name).replace("$", r"\$")
+    text = f"{text[:100]}..." if len(text) > 100 else text
+    return f" {text}" if text.startswith("_") else text

@@ -1,6 +1,8 @@
 """Figures from records: this module collects the arrays, and `plots.py` draws them."""
 
+import hashlib
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from lamae_tutorial import plots
 from lamae_tutorial.benchmark.records import Result, array_key, read_records, read_settings, saved_arrays
 from lamae_tutorial.benchmark.tables import Row, aggregate, correlations
+from lamae_tutorial.writing import make_folder, write_file
 
 
 def figures(records: dict[Result, Path]) -> dict[str, Figure]:
@@ -55,13 +58,19 @@ def run_figure(files: Iterable[Path]) -> Figure:
 
 def save_figures(drawn: Mapping[str, Figure], folder: Path, prefix: str = "") -> list[Path]:
     """Write each figure as PNG and SVG, and return the files."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     files = []
     for name, figure in drawn.items():
         for kind, content in (("png", plots.to_png(figure)), ("svg", to_svg(figure))):
-            files.append(folder / f"{prefix}{name}.{kind}")
-            files[-1].write_bytes(content)
+            files.append(folder / f"{prefix}{_file_name(name)}.{kind}")
+            write_file(files[-1], content)
     return files
+
+
+def _file_name(name: str) -> str:
+    """Return the name as a file may have it: without `/` and not too long, and then with a hash of the whole."""
+    allowed = re.sub(r"[/\x00-\x1f]", "_", name)[:60]
+    return name if allowed == name else f"{allowed}-{hashlib.sha256(ascii(name).encode()).hexdigest()[:8]}"
 
 
 def to_svg(figure: Figure) -> bytes:

@@ -22,10 +22,11 @@ from tqdm import tqdm
 
 from lamae_tutorial.benchmark.cells import Outcome, cell_key, compute, compute_together, forget_images
 from lamae_tutorial.benchmark.experiments import CellSpec
-from lamae_tutorial.benchmark.records import Result, write_cell, write_file
+from lamae_tutorial.benchmark.records import Result, read_records, write_cell
 from lamae_tutorial.data.catalogue import DATA_SETS, data_root, found, how_to_get
 from lamae_tutorial.detectors import find_detector
 from lamae_tutorial.detectors.together import can_fit_together
+from lamae_tutorial.writing import make_folder, only_process, readable, write_file
 
 _Results = Iterator[tuple[CellSpec, Callable[[], Outcome]]]
 
@@ -82,44 +83,47 @@ def run_grid(
     Raises
     ------
     ValueError, FileNotFoundError
-        A detector does not exist or, without a client, data are missing. Nothing has run yet.
+        A detector does not exist, data are missing (without a client), a finished cell is damaged, or another process
+        writes to this folder. Nothing has run yet.
     OSError
         The results cannot be written, or the cluster was lost. Finished cells are kept.
     """
     keys = {cell: cell_key(cell) for cell in cells}
     if client is None:
         _check_data(cells, data_root(root))
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
 
     def done(cell: CellSpec) -> bool:
         failed_before = (folder / f"{keys[cell]}.failed").exists() and not retry_failed
         return failed_before or (folder / f"{keys[cell]}.json").exists()
 
-    waiting = list({keys[cell]: cell for cell in cells if not done(cell)}.values())
-    total = len(set(keys.values()))
-    if client is not None:
-        results = _on_cluster(waiting, root, device, client)
-    elif side_by_side:
-        results = _side_by_side(waiting, root, device)
-    else:
-        results = _in_turn(waiting, root, device)
-    with tqdm(total=total, initial=total - len(waiting), desc="cells", unit="cell", disable=None) as progress:
-        for cell, outcome in results:
-            key = keys[cell]
-            try:
-                record, arrays = outcome()
-            except Exception as error:
-                failure = {"cell": asdict(cell), "error": f"{type(error).__name__}: {error}"}
-                failure["traceback"] = "".join(traceback.format_exception(error))
-                write_file(folder / f"{key}.failed", json.dumps(failure, indent=1).encode())
-                line = f"{key} failed: {failure['error']}"
-            else:
-                write_cell(folder, key, record, arrays)
-                (folder / f"{key}.failed").unlink(missing_ok=True)
-                seconds = record["training_seconds"]
-                line = f"{_line([Result(**result) for result in record['results']])} ({seconds:.0f} s)"
-            progress.update()
-            progress.write(line, file=sys.stderr)
+    with only_process(folder, inside=True):
+        read_records(file for key in dict.fromkeys(keys.values()) if (file := folder / f"{key}.json").exists())
+        waiting = list({keys[cell]: cell for cell in cells if not done(cell)}.values())
+        total = len(set(keys.values()))
+        if client is not None:
+            results = _on_cluster(waiting, root, device, client)
+        elif side_by_side:
+            results = _side_by_side(waiting, root, device)
+        else:
+            results = _in_turn(waiting, root, device)
+        with tqdm(total=total, initial=total - len(waiting), desc="cells", unit="cell", disable=None) as progress:
+            for cell, outcome in results:
+                key = keys[cell]
+                try:
+                    record, arrays = outcome()
+                except Exception as error:
+                    failure = {"cell": asdict(cell), "error": f"{type(error).__name__}: {error}"}
+                    failure["traceback"] = "".join(traceback.format_exception(error))
+                    write_file(folder / f"{key}.failed", json.dumps(failure, indent=1).encode())
+                    line = f"{key} failed: {failure['error']}"
+                else:
+                    write_cell(folder, key, record, arrays)
+                    (folder / f"{key}.failed").unlink(missing_ok=True)
+                    seconds = record["training_seconds"]
+                    line = f"{_line([Result(**result) for result in record['results']])} ({seconds:.0f} s)"
+                progress.update()
+                progress.write(readable(line), file=sys.stderr)
     forget_images()
     files = dict.fromkeys(folder / key for key in keys.values())
     records = [file.with_name(f"{file.name}.json") for file in files]

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from lamae_tutorial.benchmark import tables
 from lamae_tutorial.benchmark.figures import to_svg
 from lamae_tutorial.benchmark.tables import Table
+from lamae_tutorial.writing import readable
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -27,15 +28,15 @@ img { max-width: 100%; background: white; }
 def as_html(title: str, shown: Sequence[Table], drawn: Mapping[str, Figure]) -> str:
     """Return an HTML page that contains the tables and the figures."""
     parts = [
-        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{escape(title)}</title>',
+        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{escape(readable(title))}</title>',
         '<meta name="viewport" content="width=device-width">',
         f"<style>{_STYLE}</style>",
-        f"<h1>{escape(title)}</h1>",
+        f"<h1>{escape(readable(title))}</h1>",
     ]
     for table in shown:
         parts += [f"<h2>{escape(table.title)}</h2>", f"<p>{escape(table.note)}</p>", tables.as_html(table.frame)]
     for name, figure in drawn.items():
         picture = base64.b64encode(to_svg(figure)).decode()
-        parts.append(f"<h2>{escape(name)}</h2>")
-        parts.append(f'<img alt="{escape(name)}" src="data:image/svg+xml;base64,{picture}">')
+        parts.append(f"<h2>{escape(readable(name))}</h2>")
+        parts.append(f'<img alt="{escape(readable(name))}" src="data:image/svg+xml;base64,{picture}">')
     return "\n".join([*parts, "</html>", ""])

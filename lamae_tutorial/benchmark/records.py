@@ -6,9 +6,10 @@ stores everything in fields. A title such as "LAMAE+" is made from fields for di
 
 import hashlib
 import json
-import os
+import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from lamae_tutorial.benchmark.provenance import provenance
 from lamae_tutorial.benchmark.settings import known_class, variant
 from lamae_tutorial.data.catalogue import DATA_SETS
 from lamae_tutorial.data.images import ImageSet
+from lamae_tutorial.data.readers import DAMAGE
 from lamae_tutorial.data.scenarios import Scenario
 from lamae_tutorial.detectors import Detector
+from lamae_tutorial.writing import readable, write_file
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -139,7 +142,7 @@ class Cell:
 
 def set_key(ood: str | None = None) -> str:
     """Return the key of a test set in scores and arrays: "id" for the in-distribution set, "ood/NAME" for others."""
-    return "id" if ood is None else f"ood/{ood}"
+    return "id" if ood is None else f"ood/{readable(ood)}"
 
 
 def array_key(what: str, ood: str | None = None) -> str:
@@ -218,18 +221,6 @@ def write_cell(folder: Path, key: str, record: Mapping[str, Any], arrays: Arrays
     write_file(folder / f"{key}.json", (json.dumps([record], indent=1) + "\n").encode())
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write a whole file or nothing."""
-    new = path.with_name(f".{path.name}.tmp")
-    try:
-        with new.open("wb") as file:
-            file.write(content)
-            os.fsync(file.fileno())
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
-
-
 def record_files(paths: Iterable[Path]) -> list[Path]:
     """Return these record files and those in these folders.
 
@@ -263,8 +254,9 @@ def check_same_data(files: Iterable[Path], hashes: Mapping[str, str]) -> None:
         A record was made from other images.
     """
     for path in files:
-        for record in json.loads(path.read_text(encoding="utf-8")) if path.exists() else []:
-            changed = [name for name, value in record.get("data", {}).items() if hashes.get(name) != value]
+        for record in read_file(path) if path.exists() else []:
+            with reading(path):
+                changed = [name for name, value in record.get("data", {}).items() if hashes.get(name) != value]
             if changed:
                 raise ValueError(f"{path} was made from other images of {', '.join(changed)}: name another folder")
 
@@ -295,20 +287,88 @@ def saved_arrays(record: Path) -> Arrays | None:
     path = record.with_suffix(".npz")
     if not path.exists():
         return None
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            found = _Saved(path, dict(arrays))
+    except (*DAMAGE, AttributeError, TypeError) as error:
+        raise DamagedError(f"{path}: not the scores of a run ({error}); delete it to report without them") from error
+    return found
+
+
+class _Saved(dict[str, NDArray[Any]]):
+    """Checked arrays of a file. One that is missing is an error that names the file."""
+
+    def __init__(self, path: Path, arrays: Arrays) -> None:
+        super().__init__(arrays)
+        self.path = path
+        lengths: dict[str, int] = {}  # by the set of images
+        for name, array in arrays.items():
+            what, _, rest = name.partition("/")
+            if what not in ("score", "entropy"):
+                if array.dtype != np.uint8 or array.ndim != 4:
+                    raise ValueError(f"{name} must be uint8 (N, C, H, W); got {array.dtype} {array.shape}")
+                continue
+            if array.dtype.kind != "f" or array.ndim != 1 or not np.isfinite(array).all():
+                raise ValueError(f"{name} must be finite numbers (N,); got {array.dtype} {array.shape}")
+            if lengths.setdefault(rest.partition("/")[2] if what == "score" else rest, len(array)) != len(array):
+                raise ValueError(f"{name} has another length than other arrays of these images")
+
+    def __missing__(self, name: str) -> NDArray[Any]:
+        raise DamagedError(f"{self.path}: the array {name} is missing; delete the file to report without its scores")
+
+
+class DamagedError(ValueError):
+    """A file does not hold what it should. The message names it."""
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever a foreign or damaged record file causes in this block into an error that names the file."""
+    try:
+        yield
+    except DamagedError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        told = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise DamagedError(f"{path}: not the results of a run, or of another version ({told})") from error
+
+
+def read_file(path: Path) -> list[dict[str, Any]]:
+    """Return the records in a file; a DamagedError if it does not hold any."""
+    with reading(path):
+        if not path.is_file():
+            raise ValueError("it is not a file")
+        records = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(records, list) or not records or not all(isinstance(record, dict) for record in records):
+            raise ValueError("expected a list of records")
+    return list(records)
+
+
+def _checked(result: Result) -> Result:
+    """Check the types and ranges of a result that was read."""
+    for field in fields(Result):
+        value = getattr(result, field.name)
+        whole = isinstance(value, int) and field.type not in (str, bool)
+        if not (whole or isinstance(value, field.type)):  # type: ignore[arg-type]
+            raise ValueError(f"{field.name} is {value!r}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{field.name} is {value!r}")
+    for name in ("auroc", "auprc_ood", "auprc_id", "fpr95"):
+        if not -1e-9 <= getattr(result, name) <= 1 + 1e-9:
+            raise ValueError(f"{name} must lie in [0, 1]; got {getattr(result, name)!r}")
+    return result
 
 
 def _results_of(path: Path) -> Iterator[tuple[Result, dict[str, Any]]]:
-    try:
-        for record in json.loads(path.read_text(encoding="utf-8")):
+    with reading(path):
+        for record in read_file(path):
             settings, detector = record["settings"], known_class(record["detector"])
+            if not record["results"]:
+                raise ValueError("it has no results")
             for values in record["results"]:
-                read = Result(**{**values, "epochs": settings["epochs"]})
+                read = _checked(Result(**{**values, "epochs": settings["epochs"]}))
                 if detector is not None:
                     # Compared with today's settings: a record with older settings gets its own row.
                     set_of_record = record["cell"]["scenario"]["id"] if "cell" in record else read.id
                     read = replace(read, variant=variant(detector, settings, set_of_record))
                 yield read, settings
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not the results of a run ({error})") from error

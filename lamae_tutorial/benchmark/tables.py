@@ -4,9 +4,9 @@ Every table is a pandas DataFrame. :func:`results_frame` and :func:`rows_frame` 
 :func:`report_tables` holds text, rounded as in the papers. pandas writes Markdown, LaTeX, HTML and CSV.
 """
 
-import json
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,14 +15,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lamae_tutorial.benchmark.records import Arrays, Result, array_key, saved_arrays
+from lamae_tutorial.benchmark.records import Arrays, Result, array_key, read_file, reading, saved_arrays
 from lamae_tutorial.benchmark.reported import CORRELATION, Reported, reported
 from lamae_tutorial.metrics import DeLong, bootstrap_interval, delong
+from lamae_tutorial.writing import readable
 
 METRICS = {"auroc": "AUROC", "auprc_ood": "AUPRC (OoD)", "fpr95": "FPR95"}
 ROUNDING = 0.0005  # the papers round to tenths of a percent
 
 Mark = Literal["above", "within", "below"]
+_MARKDOWN = re.compile(r"\||<(?=[A-Za-z/!?])|&(?=#?\w+;)")  # what would end a cell, or be read as HTML
 
 
 @dataclass(frozen=True)
@@ -194,9 +196,10 @@ def accuracy_line(records: Iterable[Path]) -> str:
     """Return the accuracy of each detector's classifier on the ID test images in percent; "" without classifiers."""
     groups: dict[str, list[float]] = {}
     for path in records:
-        for record in json.loads(path.read_text(encoding="utf-8")):
-            if record["accuracy"] is not None:
-                groups.setdefault(record["results"][0]["detector"], []).append(record["accuracy"])
+        with reading(path):
+            for record in read_file(path):
+                if record["accuracy"] is not None:
+                    groups.setdefault(record["results"][0]["detector"], []).append(float(record["accuracy"]))
     return ", ".join(f"{title} {_mean_std(values)}" for title, values in groups.items())
 
 
@@ -206,8 +209,15 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def markdown(frame: pd.DataFrame) -> str:
-    """Return a table of texts as Markdown. The texts are not changed."""
-    return frame.to_markdown(index=False, disable_numparse=True)
+    """Return a table of texts as Markdown. Only what Markdown would take for something else is escaped."""
+    shown = _mapped(frame, lambda text: _MARKDOWN.sub(r"\\\g<0>", readable(text)))
+    return shown.to_markdown(index=False, disable_numparse=True)
+
+
+def _mapped(frame: pd.DataFrame, function: Callable[[str], str]) -> pd.DataFrame:
+    """Apply a function to the texts and to the names of the columns."""
+    cells = [[function(text) for text in row] for row in frame.to_numpy().tolist()]
+    return pd.DataFrame(cells, columns=[function(name) for name in frame.columns])
 
 
 @dataclass(frozen=True)
@@ -246,7 +256,7 @@ def as_latex(tables: Sequence[Table]) -> str:
 def as_html(frame: pd.DataFrame) -> str:
     """Return a table as HTML. Cells "above" and "below" have the class of the same name."""
     with pd.option_context("display.max_colwidth", None):  # without this, long texts are cut
-        text = frame.to_html(index=False, border=0)
+        text = _mapped(frame, readable).to_html(index=False, border=0)
     for mark in ("above", "below"):
         text = text.replace(f"<td>{mark}</td>", f'<td class="{mark}">{mark}</td>')
     return f'<div class="table">\n{text}\n</div>'
@@ -254,7 +264,8 @@ def as_html(frame: pd.DataFrame) -> str:
 
 def as_csv(rows: Sequence[Row]) -> str:
     """Return one line per row, with unrounded numbers in [0, 1]."""
-    return rows_frame(rows).to_csv(index=False, lineterminator="\n")
+    text = rows_frame(rows).to_csv(index=False, lineterminator="\n")
+    return text.replace("\r", r"\r").encode("utf-8", "backslashreplace").decode()  # readers take \r for an end of line
 
 
 def correlations(records: dict[Result, Path]) -> dict[int, dict[str, tuple[int, NDArray[np.float64]]]]:
@@ -269,17 +280,18 @@ def correlations(records: dict[Result, Path]) -> dict[int, dict[str, tuple[int, 
     """
     found: dict[int, dict[str, tuple[int, NDArray[np.float64]]]] = {}
     for path in dict.fromkeys(records.values()):
-        for record in json.loads(path.read_text(encoding="utf-8")):
-            cell = record.get("cell")
-            if cell is None or cell["detector"] != "autoencoder" or cell["scenario"]["protocol"] != "test-only":
-                continue
-            arrays = saved_arrays(path)
-            if arrays is not None and cell["scenario"]["held_out"] is None:
-                error = arrays[array_key("score/error")]
-                values = np.stack([arrays[array_key("entropy")], error / math.prod(record["image_shape"]), error])
-                of_seed, name, epochs = found.setdefault(cell["seed"], {}), cell["scenario"]["id"], cell["epochs"]
-                if name not in of_seed or epochs > of_seed[name][0]:
-                    of_seed[name] = epochs, values
+        with reading(path):
+            for record in read_file(path):
+                cell = record.get("cell")
+                if cell is None or cell["detector"] != "autoencoder" or cell["scenario"]["protocol"] != "test-only":
+                    continue
+                arrays = saved_arrays(path)
+                if arrays is not None and cell["scenario"]["held_out"] is None:
+                    error = arrays[array_key("score/error")]
+                    values = np.stack([arrays[array_key("entropy")], error / math.prod(record["image_shape"]), error])
+                    of_seed, name, epochs = found.setdefault(cell["seed"], {}), cell["scenario"]["id"], cell["epochs"]
+                    if name not in of_seed or epochs > of_seed[name][0]:
+                        of_seed[name] = epochs, values
     return found
 
 
@@ -451,7 +463,14 @@ def _percent(mean: float, std: float) -> str:
 
 
 def _latex(frame: pd.DataFrame) -> str:
-    styled = frame.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
+    styled = (
+        _mapped(frame, readable)
+        .style.hide(axis="index")
+        .format(escape="latex")
+        .format_index(escape="latex", axis="columns")
+    )
     rules = [{"selector": f"{place}rule", "props": ":hline;"} for place in ("top", "mid", "bottom")]
     text = styled.set_table_styles(rules).to_latex(column_format="l" * len(frame.columns))
-    return text.rstrip().replace("±", r"$\pm$").replace("<", "$<$")
+    for sign, command in {"±": r"$\pm$", "<": "$<$", ">": "$>$", "|": "$|$"}.items():
+        text = text.replace(sign, command)
+    return text.rstrip()

@@ -25,11 +25,15 @@ def fit_images(
 
     Raises
     ------
+    ValueError
+        The detector does not have this score, or has no classifier. It is not trained.
     KeyboardInterrupt
         Ctrl-C. If an epoch is finished, the detector is still fitted and calibrated, see
         :meth:`lamae_tutorial.Detector.fit`.
     """
     kind = detector.check_kind(kind)
+    if per_class and not detector.classifies:
+        raise ValueError(f"{type(detector).__name__} has no classifier, so it cannot be calibrated for each class")
     rest, part = stratified_split(images.labels, len(images), CALIBRATION_SHARE, random_state)
     training, calibration = images.subset(rest), images.subset(part)
     try:

@@ -10,11 +10,15 @@ import glob
 import hashlib
 import heapq
 import json
+import os
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -39,6 +43,7 @@ from lamae_tutorial.data.readers import (
 )
 from lamae_tutorial.detectors.base import Detector
 from lamae_tutorial.detectors.reconstruction import CORRECTED
+from lamae_tutorial.writing import check_file, only_process, write_file
 
 COLUMNS = (
     "path",
@@ -51,6 +56,7 @@ COLUMNS = (
     "problem",
 )
 _SCORES_KEPT = 100_000
+_BLOCK = 10_000  # rows of a block of a .parquet file
 TABLE_SUFFIXES = (".csv", ".parquet")
 
 
@@ -66,6 +72,8 @@ class Summary:
         Score, path and pixels of the images of this run with the highest scores, highest first.
     scores : list of float
         At most 100,000 scores, taken evenly from the whole table.
+    resumed : int
+        Number of the first rows that an interrupted run had written.
     """
 
     images: int = 0
@@ -73,6 +81,7 @@ class Summary:
     problems: int = 0
     suspects: list[tuple[float, str, Tensor]] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
+    resumed: int = 0
 
 
 def score_images(
@@ -86,6 +95,7 @@ def score_images(
     resize: bool = False,
     resume: bool = False,
     suspects: int = 24,
+    ignore: Collection[Path] = (),
 ) -> Summary:
     """Score a folder, a glob pattern, an image, an `.npy` or an `.npz` file, and write one row per image.
 
@@ -109,9 +119,13 @@ def score_images(
     resize : bool
         Resize images of another size with :func:`lamae_tutorial.data.readers.cover`. Otherwise they count as problems.
     resume : bool
-        Continue an interrupted run with the same detector, source and settings.
+        Continue an interrupted run with the same detector and settings. If files of the source were changed, added or
+        removed since then, the rows before the first of them are kept, and the others are scored again. If they are
+        array files, all rows are.
     suspects : int
         Number of images to keep in :attr:`Summary.suspects`.
+    ignore : collection of Path
+        Files that are not scored, for example a report in the folder of the source.
 
     Returns
     -------
@@ -124,41 +138,71 @@ def score_images(
     FileExistsError
         `out` exists.
     ValueError
-        `out` has another ending, the calibration has too few images for `alpha`, or an array has another shape or type.
+        `out` has another ending, another process writes it, a parameter is out of range, the calibration has too few
+        images for `alpha`, or an array has another shape or type.
     """
+    value: Any
+    for name, value, lowest in (("batch_size", batch_size, 1), ("workers", workers, 0), ("suspects", suspects, 0)):
+        if not isinstance(value, Integral) or value < lowest:
+            raise ValueError(f"{name} must be a whole number >= {lowest}; got {value!r}")
     if out.suffix not in TABLE_SUFFIXES:
         raise ValueError(f"{out}: the name of the table must end in {' or '.join(TABLE_SUFFIXES)}")
-    if out.exists():
-        raise FileExistsError(f"{out} exists; name another file, or delete it")
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"{out.parent} is not a folder; create it first")
+    check_file(out)
     if out.suffix == ".parquet":
         _import_pyarrow()
     detector.check_alpha(alpha)
+    with only_process(out):
+        if out.exists():
+            raise FileExistsError(f"{out} exists; name another file, or delete it")
+        return _score(detector, source, out, alpha, batch_size, workers, resize, resume, suspects, ignore)
+
+
+def _score(
+    detector: Detector,
+    source: str,
+    out: Path,
+    alpha: float,
+    batch_size: int,
+    workers: int,
+    resize: bool,
+    resume: bool,
+    suspects: int,
+    ignore: Collection[Path],
+) -> Summary:
+    """Score and write, with parameters that were checked."""
     images: _Files | _Arrays
-    files = _listed(source)
+    ignored = {path.name: path.resolve() for path in ignore}
+    files = [path for path in _listed(source) if path.name not in ignored or path.resolve() != ignored[path.name]]
+    if not files:
+        raise FileNotFoundError(f"{source}: there is no other file than {', '.join(map(str, ignore))}")
     if all(path.suffix.lower() in (".npy", ".npz") for path in files):
         images = _Arrays(files, detector.image_shape_)
     else:
         images = _Files(files, detector.image_shape_, resize)
-    key = json.dumps([_digest(detector), [str(path) for path in files], alpha, resize, COLUMNS])
-    part = out.with_name(f".{out.name}.{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:12]}.part")
-    done, size = _complete_rows(part) if resume and part.exists() else (0, 0)
-    result = Summary()
+    key = json.dumps([_digest(detector), alpha, resize, COLUMNS])
+    part = out.with_name(f".{out.name}.{hashlib.sha256(key.encode()).hexdigest()[:12]}.part")
+    listing, states = part.with_suffix(".files"), _states(files)
+    done, size = 0, 0
+    if resume and part.exists() and listing.exists():
+        same = _unchanged(listing, states)
+        most = same if len(images) == len(files) else len(images) if same == len(files) else 0
+        done, size = _complete_rows(part, most)
+    result = Summary(resumed=done)
     with part.open("r+b" if size else "wb") as raw:
         raw.truncate(size)
+    write_file(listing, states.tobytes())
     with part.open("a", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n")
         if not size:
-            writer.writerow(COLUMNS)
+            _write_rows(file, [COLUMNS])
         progress = tqdm(total=len(images), initial=done, unit="image", disable=None)
         for names, problems, batch in images.batches(done, batch_size, workers):
             rows = _rows(detector, names, problems, batch, alpha)
-            writer.writerows(rows)
+            _write_rows(file, rows)
             file.flush()
             _note_suspects(result.suspects, names, problems, batch, rows, suspects)
             progress.update(len(rows))
         progress.close()
+        os.fsync(file.fileno())
     step = -(-len(images) // _SCORES_KEPT)
     for number, row in enumerate(read_rows(part)):
         if row["score"] and number % step == 0:
@@ -169,11 +213,15 @@ def score_images(
     result.suspects.sort(key=lambda suspect: -suspect[0])
     if out.suffix == ".parquet":
         table = part.with_suffix(".parquet")
-        _write_parquet(part, table)
-        table.replace(out)
+        try:
+            _write_parquet(part, table)
+            table.replace(out)
+        finally:
+            table.unlink(missing_ok=True)
         part.unlink()
     else:
         part.replace(out)
+    listing.unlink()
     return result
 
 
@@ -181,6 +229,14 @@ def read_rows(table: Path) -> Iterator[dict[str, str]]:
     """Yield the rows of a `.csv` table."""
     with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         yield from csv.DictReader(file)
+
+
+def _write_rows(file: IO[str], rows: Iterable[Sequence[str | float]]) -> None:
+    usual = csv.writer(file, lineterminator="\n")
+    # The csv module does not quote "\r" by itself, but takes it for the end of a line.
+    quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in rows:
+        (quoting if "\r" in f"{row[0]}{row[-2]}{row[-1]}" else usual).writerow(row)
 
 
 def _rows(
@@ -394,11 +450,36 @@ def _array_parts(path: Path) -> list[_ArrayPart]:
 # The table -----------------------------------------------------------------------------------------------------------
 
 
-def _complete_rows(part: Path) -> tuple[int, int]:
-    """Return the number of complete image rows and their size in bytes with the header; (0, 0) without a header."""
+def _states(files: list[Path]) -> NDArray[np.uint32]:
+    """Return a checksum of each file's name, size and times: it changes if the file is rewritten."""
+    states = []
+    for path in map(str, files):
+        try:
+            stat = os.stat(path)  # noqa: PTH116 (a Path takes longer)
+            state = f"{path}\0{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+        except OSError:
+            state = path
+        states.append(zlib.crc32(os.fsencode(state)))
+    return np.array(states, np.uint32)
+
+
+def _unchanged(listing: Path, states: NDArray[np.uint32]) -> int:
+    """Return how many of the first files are as they were when this listing was written."""
+    before = np.fromfile(listing, np.uint32)
+    count = min(len(before), len(states))
+    return int(np.append(np.flatnonzero(before[:count] != states[:count]), count)[0])
+
+
+def _complete_rows(part: Path, most: int) -> tuple[int, int]:
+    """Return the number of complete image rows, at most `most`, and their size in bytes with the header.
+
+    (0, 0) without a header.
+    """
     rows, size, pending = -1, 0, b""
     with part.open("rb") as file:
         for line in file:
+            if rows == most:
+                break
             pending += line
             if line.endswith(b"\n") and pending.count(b'"') % 2 == 0:  # a quoted name may contain a newline
                 rows, size, pending = rows + 1, size + len(pending), b""
@@ -407,32 +488,41 @@ def _complete_rows(part: Path) -> tuple[int, int]:
 
 def _digest(detector: Detector) -> str:
     """Return a hash that identifies a fitted detector."""
-    digest = hashlib.sha256(json.dumps(detector.get_params(), default=str).encode())
+    told = [detector.get_params(), detector.calibration_kind_, detector.class_names_]
+    digest = hashlib.sha256(json.dumps(told, default=str).encode())
     for value in detector.network_.state_dict().values():
         digest.update(value.cpu().contiguous().numpy().tobytes())
     digest.update(detector.calibration_.scores.tobytes())
+    if detector.calibration_.groups is not None:
+        digest.update(detector.calibration_.groups.tobytes())
     return digest.hexdigest()
 
 
 def _import_pyarrow() -> Any:
     try:
-        import pyarrow.csv
+        import pyarrow
         import pyarrow.parquet
     except ImportError as error:
         raise ValueError("a .parquet table needs pyarrow; run: pip install pyarrow, or write a .csv table") from error
     return pyarrow
 
 
-def _write_parquet(rows: Path, table: Path) -> None:
-    """Convert a `.csv` table to `.parquet`, block by block."""
+def _write_parquet(part: Path, table: Path) -> None:
+    """Convert a `.csv` table to `.parquet`, block by block. Its texts are UTF-8, so other bytes are shown as text."""
     pyarrow = _import_pyarrow()
     numbers = {"score", "corrected_score", "complexity", "p_value"}
-    types = {name: pyarrow.float64() if name in numbers else pyarrow.string() for name in COLUMNS}
-    blocks = pyarrow.csv.open_csv(
-        rows,
-        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
-        convert_options=pyarrow.csv.ConvertOptions(column_types=types),
-    )
-    with pyarrow.parquet.ParquetWriter(table, blocks.schema) as writer:
-        for block in blocks:
-            writer.write_batch(block)
+    schema = pyarrow.schema([(name, pyarrow.float64() if name in numbers else pyarrow.string()) for name in COLUMNS])
+    rows = read_rows(part)
+    with table.open("wb") as file, pyarrow.parquet.ParquetWriter(file, schema) as writer:
+        while block := list(islice(rows, _BLOCK)):
+            columns = {
+                name: [
+                    (float(row[name]) if row[name] else None) if name in numbers else _utf8(row[name]) for row in block
+                ]
+                for name in COLUMNS
+            }
+            writer.write_table(pyarrow.table(columns, schema))
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -43,7 +43,8 @@ def page_of_suspects(detector: Detector, source: str, summary: Summary, alpha: f
     )
     most = Table(
         "Most suspicious",
-        f"Ordered by the score {detector.calibration_kind_!r}, as in the pictures.",
+        f"Ordered by the score {detector.calibration_kind_!r}, as in the pictures."
+        + (f" Without the {summary.resumed} images of the interrupted run." if summary.resumed else ""),
         pd.DataFrame(
             [[str(place), path, f"{score:.4g}"] for place, (score, path, _) in enumerate(summary.suspects, 1)],
             columns=["", "path", "score"],
@@ -51,10 +52,9 @@ def page_of_suspects(detector: Detector, source: str, summary: Summary, alpha: f
     )
     figures = {}
     if summary.suspects:
-        figures = {
-            "Most suspicious images": _pictures(detector, summary),
-            "Scores": _densities(detector, summary, alpha),
-        }
+        figures["Most suspicious images"] = _pictures(detector, summary)
+    if summary.scores:
+        figures["Scores"] = _densities(detector, summary, alpha)
     return as_html(f"Scores of {source}", [counts, most] if len(most.frame) else [counts], figures)
 
 

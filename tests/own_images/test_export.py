@@ -29,6 +29,8 @@ def test_onnxruntime_gives_the_same_scores(name: str, bars: Bars, tmp_path: Path
         found = dict(zip([output.name for output in session.get_outputs()], outputs, strict=True))
         for kind, scores in detector.scores(batch).items():
             np.testing.assert_allclose(found.pop(kind), scores, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(found.pop("p_value"), detector.p_values(batch), atol=0.05)
+        assert (found.pop("is_ood") == (detector.predict(batch) == -1)).mean() > 0.95
         if detector.num_classes_:
             np.testing.assert_array_equal(found.pop("predicted_class"), detector.classify(batch))
         assert not found
