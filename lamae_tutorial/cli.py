@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lamae_tutorial import __version__
 from lamae_tutorial.benchmark.experiments import EXPERIMENTS, CellSpec, ScenarioSpec, experiment_cells
 from lamae_tutorial.benchmark.profiles import PROFILES
-from lamae_tutorial.writing import check_file, make_folder, only_process, write_file
+from lamae_tutorial.data.writing import check_file, make_folder, only_process, write_file
 
 if TYPE_CHECKING:
     from lamae_tutorial.detectors import Detector

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from lamae_tutorial.data.images import Images, check_images
+from lamae_tutorial.data.parameters import POSITIVE, check, number
 from lamae_tutorial.metrics import as_numbers, auroc
-from lamae_tutorial.parameters import POSITIVE, check, number
 
 _BASE = number("be > 1", lambda value: value > 1)
 _CHUNK = 1 << 17  # pixels counted at a time; bins and counts then fit into the processor's cache

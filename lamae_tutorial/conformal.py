@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import false_discovery_control
 
+from lamae_tutorial.data.parameters import SHARE, check
 from lamae_tutorial.metrics import finite_scores
-from lamae_tutorial.parameters import SHARE, check
 
 
 @dataclass(frozen=True, eq=False)

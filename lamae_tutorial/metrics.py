@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 from sklearn.metrics import auc, average_precision_score, roc_curve
 
-from lamae_tutorial.parameters import SHARE, check, number, one_of, whole
+from lamae_tutorial.data.parameters import SHARE, check, number, one_of, whole
 
 _TPR = number("lie in (0, 1]", lambda value: 0 < value <= 1)
 

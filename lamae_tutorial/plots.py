@@ -10,7 +10,7 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lamae_tutorial.writing import readable
+from lamae_tutorial.data.writing import readable
 
 Images = Tensor | NDArray[np.generic]  # (N, C, H, W), uint8 or float in [0, 1]
 Scores = tuple[NDArray[np.float64], Mapping[str, NDArray[np.float64]]]  # of the ID images, and of each OoD set

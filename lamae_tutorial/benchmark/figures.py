@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lamae_tutorial import plots
 from lamae_tutorial.benchmark.records import Result, array_key, read_records, read_settings, saved_arrays
 from lamae_tutorial.benchmark.tables import Row, aggregate, correlations
-from lamae_tutorial.writing import make_folder, write_file
+from lamae_tutorial.data.writing import make_folder, write_file
 
 
 def figures(records: dict[Result, Path]) -> dict[str, Figure]:

@@ -24,9 +24,9 @@ from lamae_tutorial.benchmark.cells import Outcome, cell_key, compute, compute_t
 from lamae_tutorial.benchmark.experiments import CellSpec
 from lamae_tutorial.benchmark.records import Result, read_records, write_cell
 from lamae_tutorial.data.catalogue import DATA_SETS, data_root, found, how_to_get
+from lamae_tutorial.data.writing import make_folder, only_process, readable, write_file
 from lamae_tutorial.detectors import find_detector
 from lamae_tutorial.detectors.together import can_fit_together
-from lamae_tutorial.writing import make_folder, only_process, readable, write_file
 
 _Results = Iterator[tuple[CellSpec, Callable[[], Outcome]]]
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from lamae_tutorial.benchmark import tables
 from lamae_tutorial.benchmark.figures import to_svg
 from lamae_tutorial.benchmark.tables import Table
-from lamae_tutorial.writing import readable
+from lamae_tutorial.data.writing import readable
 
 _STYLE = """
 :root { color-scheme: light dark; }

@@ -23,8 +23,8 @@ from lamae_tutorial.data.catalogue import DATA_SETS
 from lamae_tutorial.data.images import ImageSet
 from lamae_tutorial.data.readers import DAMAGE
 from lamae_tutorial.data.scenarios import Scenario
+from lamae_tutorial.data.writing import readable, write_file
 from lamae_tutorial.detectors import Detector
-from lamae_tutorial.writing import readable, write_file
 
 Arrays = dict[str, NDArray[Any]]
 

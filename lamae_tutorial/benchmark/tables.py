@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from lamae_tutorial.benchmark.records import Arrays, Result, array_key, read_file, reading, saved_arrays
 from lamae_tutorial.benchmark.reported import CORRELATION, Reported, reported
+from lamae_tutorial.data.writing import readable
 from lamae_tutorial.metrics import DeLong, bootstrap_interval, delong
-from lamae_tutorial.writing import readable
 
 METRICS = {"auroc": "AUROC", "auprc_ood": "AUPRC (OoD)", "fpr95": "FPR95"}
 ROUNDING = 0.0005  # the papers round to tenths of a percent

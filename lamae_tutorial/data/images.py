@@ -16,7 +16,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.nn import functional as F
 
-from lamae_tutorial.parameters import SEED, Rule, check
+from lamae_tutorial.data.parameters import SEED, Rule, check
 
 ImageShape = tuple[int, int, int]  # (channels, height, width)
 

@@ -6,9 +6,14 @@ import numpy as np
 import torch
 
 from lamae_tutorial.data.images import ImageSet, ImageShape, check_image_shape
-from lamae_tutorial.parameters import SEED, check, one_of, whole
+from lamae_tutorial.data.parameters import SEED, check, one_of, whole
 
 SPLITS = ("train", "test", "all")
+
+
+def check_split(split: str) -> None:
+    """Raise a ValueError if a split is not one of `SPLITS`."""
+    check("split", split, one_of(*SPLITS))
 
 
 def constant_images(
@@ -67,7 +72,7 @@ def noise_images(
 def _check(n: int, image_shape: ImageShape, random_state: int, split: str) -> ImageShape:
     check("n", n, whole(1))
     check("random_state", random_state, SEED)
-    check("split", split, one_of(*SPLITS))
+    check_split(split)
     return check_image_shape(image_shape, n)
 
 

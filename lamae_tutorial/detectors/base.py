@@ -35,9 +35,9 @@ from lamae_tutorial.data.images import (
     check_images,
     training_data,
 )
+from lamae_tutorial.data.parameters import SEED, Rules, check, check_parameters, optional
 from lamae_tutorial.detectors.registry import code_of, find_class, register, same_code
 from lamae_tutorial.detectors.storage import CONFIG_RULES, read_folder, write_folder
-from lamae_tutorial.parameters import SEED, Rules, check, check_parameters, optional
 from lamae_tutorial.training.loop import History, Stopped, TrainingSettings, as_float, resolve_device, train
 from lamae_tutorial.training.stacking import Groups
 from lamae_tutorial.training.state import plain_torch, seeded
@@ -93,7 +93,7 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
     :meth:`reconstruct`, `classifies` that it has :meth:`classify`, and `can_be_stacked` that several seeds can be
     trained side by side. Raise `recipe` when a change of code changes results by more than rounding: records of
     different recipes are not mixed. `parameter_rules` says what the parameters may be, see
-    :mod:`lamae_tutorial.parameters`; a class of your own needs none.
+    :mod:`lamae_tutorial.data.parameters`; a class of your own needs none.
     """
 
     title: ClassVar[str]

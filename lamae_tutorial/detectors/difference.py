@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lamae_tutorial.data.images import Images, ImageShape, TrainingData
+from lamae_tutorial.data.parameters import NOT_NEGATIVE, Rules, check, number, one_of, several, whole
 from lamae_tutorial.detectors.autoencoder import AutoEncoderNetwork
 from lamae_tutorial.detectors.pseudo_outliers import MIXTURE, Strategy, find_strategy, make_outliers
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
 from lamae_tutorial.networks.convolutional import ConvDecoder, ConvEncoder
 from lamae_tutorial.networks.resnet import ResNetDecoder, resnet_features
-from lamae_tutorial.parameters import NOT_NEGATIVE, Rules, check, number, one_of, several, whole
 from lamae_tutorial.training.loop import History, Stopped, train
 
 _VALIDATION_SEED = 0  # gives the validation images the same pseudo-outliers in every epoch

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lamae_tutorial.data.images import ImageShape
+from lamae_tutorial.data.parameters import POSITIVE, SIZE, SIZES, Rules
 from lamae_tutorial.detectors.base import Detector
 from lamae_tutorial.networks.convolutional import Flatten
-from lamae_tutorial.parameters import POSITIVE, SIZE, SIZES, Rules
 
 _VALIDATION_SEED = 0  # gives the validation images the same noise in every epoch
 _SCORE_BATCH = 256  # small, because the gradient with respect to the image keeps all activations in memory

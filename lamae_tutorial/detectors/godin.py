@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lamae_tutorial.data.images import ImageShape
+from lamae_tutorial.data.parameters import NOT_NEGATIVE, SIZE, SIZES, Rules, number, one_of, several
 from lamae_tutorial.detectors.classifying import ClassifyingDetector
 from lamae_tutorial.networks.convolutional import ConvEncoder
 from lamae_tutorial.networks.resnet import resnet_features
-from lamae_tutorial.parameters import NOT_NEGATIVE, SIZE, SIZES, Rules, number, one_of, several
 
 Similarity = Literal["cosine", "inner", "euclid"]
 

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lamae_tutorial.data.images import ImageShape
+from lamae_tutorial.data.parameters import NOT_NEGATIVE, SIZES, Rules, one_of, whole
 from lamae_tutorial.detectors.classifying import ClassifyingDetector, confidence
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector, Reduction
 from lamae_tutorial.networks.convolutional import ConvDecoder, ConvEncoder, classifier
 from lamae_tutorial.networks.memory import SLOTS, LabelAssistedMemory, Variant
-from lamae_tutorial.parameters import NOT_NEGATIVE, SIZES, Rules, one_of, whole
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -10,10 +10,10 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from lamae_tutorial.data.images import ImageShape
+from lamae_tutorial.data.parameters import NOT_NEGATIVE, POSITIVE, SIZE, Rules
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
 from lamae_tutorial.networks.convolutional import ConvDecoder, ConvEncoder
 from lamae_tutorial.networks.memory import MemoryBank
-from lamae_tutorial.parameters import NOT_NEGATIVE, POSITIVE, SIZE, Rules
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from lamae_tutorial.complexity import complexity_normalizer
 from lamae_tutorial.data.images import ImageShape
+from lamae_tutorial.data.parameters import Rule, Rules, whole
 from lamae_tutorial.detectors.base import Detector
-from lamae_tutorial.parameters import Rule, Rules, whole
 
 _PART = 32  # images at a time, because one colour image needs 3 MB: 256 logits for each value
 _GAMMA = 1e-9  # as in Eqn (4) of the LAMAE paper

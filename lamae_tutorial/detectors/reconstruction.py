@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from lamae_tutorial.complexity import complexity_normalized
 from lamae_tutorial.data.images import Images
+from lamae_tutorial.data.parameters import SIZE, SIZES, Rules, one_of, optional
 from lamae_tutorial.detectors.base import Detector
-from lamae_tutorial.parameters import SIZE, SIZES, Rules, one_of, optional
 
 Reduction = Literal["sum", "mean"]
 CORRECTED = "error+"

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lamae_tutorial.data.images import MISSING, ImageShape
+from lamae_tutorial.data.parameters import NOT_NEGATIVE, Rules
 from lamae_tutorial.detectors.classifying import ClassifyingDetector
 from lamae_tutorial.detectors.vae import VariationalDetector, VariationalNetwork
-from lamae_tutorial.parameters import NOT_NEGATIVE, Rules
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lamae_tutorial.parameters import SEED, Rule, check, whole
+from lamae_tutorial.data.parameters import SEED, Rule, check, whole
 
 FORMAT = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"

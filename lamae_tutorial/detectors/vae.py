@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from lamae_tutorial.data.images import ImageShape
+from lamae_tutorial.data.parameters import SIZE, Rules, number
 from lamae_tutorial.detectors.classifying import confidence
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
 from lamae_tutorial.networks.convolutional import ConvDecoder, ConvFeatures
-from lamae_tutorial.parameters import SIZE, Rules, number
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lamae_tutorial.parameters import POSITIVE, SIZE, Rule, check, one_of, several
+from lamae_tutorial.data.parameters import POSITIVE, SIZE, Rule, check, one_of, several
 
 Variant = Literal["paper", "notebook"]
 

@@ -9,9 +9,9 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from lamae_tutorial.data.writing import check_file, only_process
 from lamae_tutorial.detectors.base import ALPHA, Detector
 from lamae_tutorial.detectors.reconstruction import CORRECTED
-from lamae_tutorial.writing import check_file, only_process
 
 _ROUNDING = 2e-6  # relative difference of scores that counts as none
 _OPSET = 18  # needed for ScatterElements with a sum, which counts grey levels

@@ -41,9 +41,9 @@ from lamae_tutorial.data.readers import (
     open_image,
     read_header,
 )
+from lamae_tutorial.data.writing import check_file, only_process, write_file
 from lamae_tutorial.detectors.base import Detector
 from lamae_tutorial.detectors.reconstruction import CORRECTED
-from lamae_tutorial.writing import check_file, only_process, write_file
 
 COLUMNS = (
     "path",

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lamae_tutorial.data.images import TrainingData
-from lamae_tutorial.parameters import FLAG, POSITIVE, Rules, check_parameters, one_of, whole
+from lamae_tutorial.data.parameters import FLAG, POSITIVE, Rules, check_parameters, one_of, whole
 from lamae_tutorial.training.stacking import Groups, Loss, Single, Stacked
 
 History = list[dict[str, Any]]
@@ -76,7 +76,7 @@ class TrainingSettings:
     verbose: bool = True
 
     def check_settings(self) -> None:
-        """Raise a ValueError if a parameter has another type or range, see :mod:`lamae_tutorial.parameters`."""
+        """Raise a ValueError if a parameter has another type or range, see :mod:`lamae_tutorial.data.parameters`."""
         check_parameters(self)
         resolve_device(self.device)
 
