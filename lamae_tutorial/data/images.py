@@ -114,8 +114,8 @@ def check_image_shape(image_shape: ImageShape, n: int) -> ImageShape:
     channels, height, width = (int(size) for size in image_shape)
     if n * channels * height * width > _MOST_BYTES:
         raise ValueError(
-            f"{n} images of the shape {image_shape} would need {n * channels * height * width:.1e} bytes of memory; "
-            f"at most {_MOST_BYTES:.1e} are allowed: choose fewer or smaller images"
+            f"{n} images of the shape {image_shape} would need {n * channels * height * width / 2**30:,.0f} GiB; "
+            f"at most {_MOST_BYTES / 2**30:.0f} GiB are allowed: choose fewer or smaller images"
         )
     return channels, height, width
 

@@ -99,7 +99,7 @@ def check_target(target: Path) -> None:
         raise FileExistsError(f"{target} exists and is not a saved detector; name another folder")
     around = next(folder for folder in target.absolute().parents if folder.exists())
     if not around.is_dir():
-        raise NotADirectoryError(f"{around} is a file; name another folder for the detector")
+        raise NotADirectoryError(f"{around} is a file, not a folder; name another folder for the detector")
     if not os.access(around, os.W_OK | os.X_OK):
         raise PermissionError(f"{around} is read-only; name another folder for the detector")
 

@@ -455,7 +455,7 @@ SCORES = np.linspace(0, 1, 30)
     ("n 0", lambda: constant_images(0), "n must be a whole number >= 1; got 0"),
     ("n negative", lambda: noise_images(-3), "n must be a whole number >= 1; got -3"),
     ("n float", lambda: noise_images(10.0), "n must be a whole number >= 1; got 10.0"),
-    ("n absurd", lambda: noise_images(2**31 - 1), "would need .* bytes"),
+    ("n absurd", lambda: noise_images(2**31 - 1), "would need .* GiB"),
     ("seed negative", lambda: constant_images(3, random_state=-1), "random_state must be a whole number"),
     ("seed float", lambda: noise_images(3, random_state=0.5), "random_state must be a whole number"),
     ("seed None", lambda: noise_images(3, random_state=None), "random_state must be a whole number"),
