@@ -271,7 +271,7 @@ def test_labels_are_checked(bars: Bars) -> None:
         (labels / 2, "whole numbers"),
         (labels - 1, "got labels from -1 to 1"),
         (labels * 2, r"no class missing; got the classes \[0, 2, 4\]"),
-        (labels * 0, "labels of 1 classes: .* at least two classes"),
+        (labels * 0, "labels of 1 classes; .* at least two classes"),
     ]:
         with pytest.raises(ValueError, match=message):
             make("lamae").fit(images, bad)
