@@ -70,7 +70,7 @@ def noise_images(
 
 
 def _check(n: int, image_shape: ImageShape, random_state: int, split: str) -> ImageShape:
-    check("n", n, whole(1, 10**15))
+    check("n", n, whole(1, 10**15, "be a whole number >= 1"))
     check("random_state", random_state, SEED)
     check_split(split)
     return check_image_shape(image_shape, n)

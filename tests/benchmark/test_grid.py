@@ -143,7 +143,7 @@ def test_a_failing_cell_is_recorded_and_the_others_go_on(tmp_path: Path) -> None
     assert [path.name for path in done.finished] == [f"{cell_key(CELLS[2])}.json"]
     failure = json.loads(done.failed[0].read_text())
     assert failure["error"] == 'ValueError: reduction must be "sum" or "mean"; got \'median\''
-    assert "reconstruction_error" in failure["traceback"]
+    assert "check_parameters" in failure["traceback"]
 
 
 def test_failed_cells_run_again_only_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
