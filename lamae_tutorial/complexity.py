@@ -61,6 +61,17 @@ def shannon_entropy(images: Images, base: float = 2, per_channel: bool = False) 
     return torch.cat(entropies).view(-1, per_image).mean(1)
 
 
+def variation(images: Tensor) -> Tensor:
+    """Return the total variation of each image, (N,): the sum of absolute differences of neighbouring pixels.
+
+    Parameters
+    ----------
+    images : float tensor (N, C, H, W)
+    """
+    down, right = images.diff(dim=2).abs(), images.diff(dim=3).abs()
+    return down.flatten(1).sum(1) + right.flatten(1).sum(1)
+
+
 def complexity_normalizer(images: Images) -> Tensor:
     """Return CN = ln(H + 1), where H is :func:`shannon_entropy` (LAMAE paper, Section 3.2.3).
 

@@ -60,13 +60,19 @@ class CellSpec:
     parameters: tuple[tuple[str, Any], ...] = ()
 
 
-def _held_out(classes: Iterable[int], detectors: Iterable[str], profile: Profile) -> list[CellSpec]:
-    scenarios = [ScenarioSpec(profile.data_set, str(label)) for label in classes]
-    return [CellSpec(scenario, name, 0, profile.epochs) for scenario in scenarios for name in detectors]
+def _held_out(
+    classes: Iterable[int], detectors: Iterable[str], profile: Profile, data_set: str | None = None
+) -> list[CellSpec]:
+    scenarios = [ScenarioSpec(data_set or profile.data_set, str(label)) for label in classes]
+    return [
+        CellSpec(scenario, name, 0, _epochs(name, scenario.id, profile)) for scenario in scenarios for name in detectors
+    ]
 
+
+_CLASSIFIERS = ("classifier", "lance")  # not in the papers
 
 # VAE(e) and VAE(p) are two scores of one trained detector; so are SSVAE(e) and SSVAE(p), and LAMAE and LAMAE+.
-_COMPARED = ("autoencoder", "vae", "ssvae", "memae", "godin", "lamae")
+_COMPARED = ("autoencoder", "vae", "ssvae", "memae", "godin", "lamae", *_CLASSIFIERS)
 
 
 def _table1(profile: Profile) -> list[CellSpec]:
@@ -75,7 +81,7 @@ def _table1(profile: Profile) -> list[CellSpec]:
 
 def _table2(profile: Profile) -> list[CellSpec]:
     return [
-        CellSpec(ScenarioSpec(id_name, ood=ood), name, 0, _epochs(id_name, profile))
+        CellSpec(ScenarioSpec(id_name, ood=ood), name, 0, _epochs(name, id_name, profile))
         for id_name, ood in profile.cross
         for name in _COMPARED
     ]
@@ -101,7 +107,7 @@ def _entropy_error(profile: Profile) -> list[CellSpec]:
             ScenarioSpec(name, ood=("constant", "noise"), protocol="test-only"),
             "autoencoder",
             0,
-            _epochs(name, profile),
+            _epochs("autoencoder", name, profile),
         )
         for name in profile.correlated
     ]
@@ -123,11 +129,21 @@ def _difference_ablation(profile: Profile) -> list[CellSpec]:
     return [*(replace(full, parameters=(change,)) for change in without), full]
 
 
+def _beyond(profile: Profile) -> list[CellSpec]:
+    return [
+        cell
+        for data_set in profile.beyond
+        for cell in _held_out(profile.held_out_classes, ("lamae", *_CLASSIFIERS), profile, data_set)
+    ]
+
+
 def _all(profile: Profile) -> list[CellSpec]:
     return [cell for plan in EXPERIMENTS.values() if plan is not _all for cell in plan(profile)]
 
 
-def _epochs(id_name: str, profile: Profile) -> int:
+def _epochs(detector: str, id_name: str, profile: Profile) -> int:
+    if detector in _CLASSIFIERS:
+        return profile.cifar10_classifier_epochs if id_name == "cifar10" else profile.classifier_epochs
     return profile.cifar10_epochs if id_name == "cifar10" else profile.epochs
 
 
@@ -142,6 +158,7 @@ EXPERIMENTS: dict[str, Callable[[Profile], list[CellSpec]]] = {
     "entropy-error": _entropy_error,
     "difference": _difference,
     "difference-ablation": _difference_ablation,
+    "beyond": _beyond,
     "all": _all,
 }
 

@@ -31,9 +31,13 @@ class Profile:
         Pairs of ID and OoD set, as in Tables 1 and 2 of the difference-image paper. Its ablation uses the last pair.
     correlated : tuple of str
         The sets for the correlation of entropy and reconstruction error (LAMAE paper, Section 3.2.1).
+    beyond : tuple of str
+        Sets of which each of the ten classes is held out once, which no paper does.
     cifar10_epochs, difference_epochs, pixelcnn_epochs : int
         They replace `epochs` for runs with CIFAR-10 as ID set, for the difference-image paper's runs, and for PixelCNN
         among these. An epoch of PixelCNN takes about twenty times as long.
+    classifier_epochs, cifar10_classifier_epochs : int
+        They replace `epochs` for Classifier and LANCE, which are trained with one cycle of the learning rate.
     """
 
     data_set: str
@@ -46,9 +50,12 @@ class Profile:
     cross: tuple[tuple[str, tuple[str, ...]], ...]
     difference: tuple[tuple[str, str], ...]
     correlated: tuple[str, ...]
+    beyond: tuple[str, ...]
     cifar10_epochs: int
     difference_epochs: int
     pixelcnn_epochs: int
+    classifier_epochs: int
+    cifar10_classifier_epochs: int
 
 
 _SMOKE = Profile(
@@ -62,9 +69,12 @@ _SMOKE = Profile(
     cross=(("digits", ("constant", "noise")),),
     difference=(("digits", "noise"),),
     correlated=("digits",),
+    beyond=("digits",),
     cifar10_epochs=1,
     difference_epochs=1,
     pixelcnn_epochs=1,
+    classifier_epochs=40,
+    cifar10_classifier_epochs=1,
 )
 _PAPER = Profile(
     "mnist",
@@ -80,13 +90,25 @@ _PAPER = Profile(
     ),
     difference=(("mnist", "cifar10"), ("cifar10", "mnist")),
     correlated=("mnist", "cifar10"),
+    beyond=("fashion_mnist", "cifar10"),
     cifar10_epochs=500,
     difference_epochs=100,
     pixelcnn_epochs=100,
+    classifier_epochs=20,
+    cifar10_classifier_epochs=40,
 )
 
 PROFILES = {
     "smoke": _SMOKE,
-    "fast": replace(_PAPER, epochs=20, seeds=3, cifar10_epochs=4, difference_epochs=5, pixelcnn_epochs=1),
+    "fast": replace(
+        _PAPER,
+        epochs=20,
+        seeds=3,
+        cifar10_epochs=4,
+        difference_epochs=5,
+        pixelcnn_epochs=1,
+        classifier_epochs=4,
+        cifar10_classifier_epochs=8,
+    ),
     "paper": _PAPER,
 }

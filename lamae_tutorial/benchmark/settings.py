@@ -25,6 +25,8 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
         "lamae": {**_CIFAR10, "slots_per_class": 50, "skip_dim": 16},
         "difference": {"channels": (32, 64, 128), "latent_dim": 64},
         "pixelcnn": {"levels": 16},
+        "classifier": {"augmentation": "flip+affine"},
+        "lance": {"augmentation": "flip+affine"},
     },
 }
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from lamae_tutorial.detectors.autoencoder import AutoEncoder
 from lamae_tutorial.detectors.base import Detector as Detector
+from lamae_tutorial.detectors.classifier import Classifier
 from lamae_tutorial.detectors.difference import DifferenceDetector
 from lamae_tutorial.detectors.dsebm import DSEBM
 from lamae_tutorial.detectors.godin import GODIN
 from lamae_tutorial.detectors.lamae import LAMAE
+from lamae_tutorial.detectors.lance import LANCE
 from lamae_tutorial.detectors.memae import MemAE
 from lamae_tutorial.detectors.pixelcnn import PixelCNN
 from lamae_tutorial.detectors.registry import ENTRY_POINTS
@@ -27,6 +29,8 @@ DETECTORS: dict[str, type[Detector]] = {
     "difference": DifferenceDetector,
     "pixelcnn": PixelCNN,
     "dsebm": DSEBM,
+    "classifier": Classifier,
+    "lance": LANCE,
 }
 
 

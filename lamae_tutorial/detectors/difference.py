@@ -21,7 +21,7 @@ from lamae_tutorial.detectors.pseudo_outliers import MIXTURE, Strategy, find_str
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
 from lamae_tutorial.networks.convolutional import ConvDecoder, ConvEncoder
 from lamae_tutorial.networks.resnet import ResNetDecoder, resnet_features
-from lamae_tutorial.training.loop import History, Stopped, train
+from lamae_tutorial.training.loop import History, in_stages, train
 
 _VALIDATION_SEED = 0  # gives the validation images the same pseudo-outliers in every epoch
 
@@ -142,22 +142,14 @@ class DifferenceDetector(ReconstructionDetector):
         def classification_loss(classifier: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
             return self.loss(network, images, labels)
 
-        history: History = []
-        stages: list[tuple[str, nn.Module, Callable[..., Tensor]]] = [
-            ("autoencoder", network.autoencoder, reconstruction_loss),
-            ("classifier", network.classifier, classification_loss),
-        ]
-        for stage, part, loss in stages:
+        def stage(part: nn.Module, loss: Callable[..., Tensor]) -> History:
             groups = [{"params": list(part.parameters()), "betas": self.betas}]
-            try:
-                epochs = train(part, loss, data, self, parameter_groups=groups, milestones=self.milestones)
-            except Stopped as stop:
-                if stage == "autoencoder":
-                    raise KeyboardInterrupt("stopped before the classifier was trained") from None
-                stop.histories = [history + [{"stage": stage, **epoch} for epoch in stop.histories[0]]]
-                raise
-            history += [{"stage": stage, **epoch} for epoch in epochs]
-        return history
+            return train(part, loss, data, self, parameter_groups=groups, milestones=self.milestones)
+
+        return in_stages(
+            autoencoder=lambda: stage(network.autoencoder, reconstruction_loss),
+            classifier=lambda: stage(network.classifier, classification_loss),
+        )
 
     def loss(self, network: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
         """Return the loss of stage 2 (Eqn 2): cross entropy of images (label 0) and their pseudo-outliers (label 1)."""

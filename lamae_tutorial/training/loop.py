@@ -6,7 +6,7 @@ one image after the other (`speed/training_throughput.py`).
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
@@ -90,6 +90,7 @@ def train(
     parameter_groups: Groups | None = None,
     selection_loss: Loss | None = None,
     milestones: Sequence[int] = (),
+    one_cycle: bool = False,
 ) -> History:
     """Train in place with Adam. Afterwards the network has the weights of its best epoch and is in evaluation mode.
 
@@ -108,6 +109,9 @@ def train(
         The loss that selects the best epoch on the validation images; by default `loss`.
     milestones : sequence of int
         The learning rate is divided by 5 after each of these epochs.
+    one_cycle : bool
+        Train with AdamW, and let the learning rate rise to the setting and fall to 0 within all epochs
+        (:class:`torch.optim.lr_scheduler.OneCycleLR`).
 
     Returns
     -------
@@ -126,7 +130,31 @@ def train(
     check_training(network, settings)
     network.to(resolve_device(settings.device)).to(memory_format=torch.channels_last)
     single = Single(network, parameter_groups or [{"params": list(network.parameters())}])
-    return _train(single, loss, [data], settings, selection_loss or loss, milestones)[0]
+    return _train(single, loss, [data], settings, selection_loss or loss, milestones, one_cycle)[0]
+
+
+def in_stages(**stages: Callable[[], History]) -> History:
+    """Train in stages, in this order, and return the history of all; each entry also has the key "stage".
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Ctrl-C before the last stage, or before its first epoch is finished.
+    Stopped
+        Ctrl-C in the last stage.
+    """
+    history: History = []
+    *_, last = stages
+    for stage, run in stages.items():
+        try:
+            epochs = run()
+        except Stopped as stop:
+            if stage != last:
+                raise KeyboardInterrupt(f"stopped before the {last} was trained") from None
+            stop.histories = [history + [{"stage": stage, **epoch} for epoch in stop.histories[0]]]
+            raise
+        history += [{"stage": stage, **epoch} for epoch in epochs]
+    return history
 
 
 def train_together(
@@ -179,7 +207,7 @@ def train_together(
     check_training(networks[0], settings)
     for network in networks:
         network.to(resolve_device(settings.device))
-    return _train(Stacked(networks, parameter_groups), loss, data, settings, selection_loss, ())
+    return _train(Stacked(networks, parameter_groups), loss, data, settings, selection_loss)
 
 
 def check_training(network: nn.Module, settings: TrainingSettings) -> None:
@@ -215,13 +243,20 @@ def _train(
     data: Sequence[TrainingData],
     settings: TrainingSettings,
     selection_loss: Loss,
-    milestones: Sequence[int],
+    milestones: Sequence[int] = (),
+    one_cycle: bool = False,
 ) -> list[History]:
     device, description = resolve_device(settings.device), type(settings).__name__
     training = _Sets([(part.images, part.labels) for part in data], device)
     validation = _Sets([(part.validation_images, part.validation_labels) for part in data], device)
-    optimizer = torch.optim.Adam(networks.groups, lr=settings.learning_rate, fused=True)
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(milestones), gamma=0.2)
+    steps = _steps(training.size, settings.batch_size)
+    kind = torch.optim.AdamW if one_cycle else torch.optim.Adam
+    optimizer = kind(networks.groups, lr=settings.learning_rate, fused=True)
+    schedule: torch.optim.lr_scheduler.LRScheduler = (
+        torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=settings.epochs * steps)
+        if one_cycle
+        else torch.optim.lr_scheduler.MultiStepLR(optimizer, [epoch * steps for epoch in milestones], gamma=0.2)
+    )
     generators = [torch.Generator().manual_seed(part.seed) for part in data]
     progress = [_Progress() for _ in data]
     epochs = range(1, settings.epochs + 1)
@@ -229,8 +264,7 @@ def _train(
     try:
         for epoch in bar:
             start = time.perf_counter()
-            train_losses = _train_epoch(networks, loss, training, optimizer, generators, settings)
-            schedule.step()
+            train_losses = _train_epoch(networks, loss, training, optimizer, schedule, generators, settings)
             validation_losses = mean_losses(networks, selection_loss, validation)
             seconds = (time.perf_counter() - start) / len(data)
             for index, (one, train_loss, validation_loss) in enumerate(
@@ -272,6 +306,7 @@ def _train_epoch(
     loss: Loss,
     sets: "_Sets",
     optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
     generators: Sequence[torch.Generator],
     settings: TrainingSettings,
 ) -> list[float]:
@@ -286,6 +321,7 @@ def _train_epoch(
             values = networks.losses(loss, images, labels)
             values.sum().backward()
         optimizer.step()
+        schedule.step()
         total += values.detach() * len(batches[0])
     return [value / sets.size for value in total.tolist()]
 
@@ -364,6 +400,11 @@ def resolve_device(device: str | torch.device) -> torch.device:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(f'device {device!r} is not usable here; choose "auto" or "cpu": {error}') from error
+
+
+def _steps(n: int, batch_size: int) -> int:
+    """Return the number of batches that :func:`_batches` makes."""
+    return -(-n // batch_size) - (n > batch_size and n % batch_size == 1 % batch_size)
 
 
 def _batches(n: int, batch_size: int, generator: torch.Generator) -> list[Tensor]:

@@ -12,6 +12,7 @@ from lamae_tutorial.training.loop import (
     TrainingSettings,
     _batches,
     _Sets,
+    _steps,
     arithmetic,
     as_float,
     mean_losses,
@@ -54,7 +55,9 @@ def mean_loss(network: nn.Module, loss, images: Tensor) -> float:
     return mean_losses(Single(network, []), loss, _Sets([(images, None)], CPU))[0]
 
 
-def run(validation_losses: list[float], milestones: tuple[int, ...] = (), **changed) -> tuple[nn.Module, list[dict]]:
+def run(
+    validation_losses: list[float], milestones: tuple[int, ...] = (), one_cycle: bool = False, **changed
+) -> tuple[nn.Module, list[dict]]:
     """Train with a given validation loss in each epoch."""
     dictated = iter(validation_losses)
     images = torch.full((4, 1, 2, 2), 0.5)
@@ -66,6 +69,7 @@ def run(validation_losses: list[float], milestones: tuple[int, ...] = (), **chan
         Toy(**{**SETTINGS, **changed}),
         selection_loss=lambda *_: torch.tensor(next(dictated)),
         milestones=milestones,
+        one_cycle=one_cycle,
     )
     return network, history
 
@@ -101,6 +105,32 @@ def test_milestones_divide_the_learning_rate_by_five(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch.optim.Adam, "step", watched)
     run([1.0] * 4, epochs=4, batch_size=4, milestones=(1, 3))
     assert rates == pytest.approx([0.1, 0.02, 0.02, 0.004])
+
+
+def test_one_cycle_raises_the_learning_rate_and_lets_it_fall_to_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def watched(self, *arguments):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    run([1.0] * 5, epochs=5, batch_size=2, one_cycle=True)  # 4 images: two steps an epoch
+    peak = rates.index(max(rates))
+    assert len(rates) == 10
+    assert rates[0] == pytest.approx(0.1 / 25) and max(rates) == pytest.approx(0.1) and rates[-1] < 1e-4
+    assert rates[: peak + 1] == sorted(rates[: peak + 1]) and rates[peak:] == sorted(rates[peak:], reverse=True)
+
+
+@pytest.mark.parametrize(("n", "batch_size"), [(1, 1), (1, 4), (4, 1), (4, 2), (5, 2), (5, 4), (7, 4), (128, 128)])
+def test_steps_are_counted_as_they_are_made(n: int, batch_size: int) -> None:
+    assert _steps(n, batch_size) == len(_batches(n, batch_size, torch.Generator()))
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_one_cycle_of_a_single_step(epochs: int) -> None:
+    assert len(run([1.0] * epochs, epochs=epochs, batch_size=4, one_cycle=True)[1]) == epochs
 
 
 def test_validation_may_use_gradients_by_the_image() -> None:

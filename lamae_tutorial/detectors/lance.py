@@ -1,0 +1,252 @@
+"""LANCE: label-assisted neighbours, classifier and error. This package's own detector; it is in no paper.
+
+LAMAE's idea is kept: the classifier says which part of the memory may be read. Here the memory holds stored features of
+training images instead of learnt slots. An image is judged by how far the nearest features of its predicted class are,
+by the classifier's doubt, and by how badly a decoder rebuilds the image from these neighbours. The three scores are
+joined by their p-values on ID validation images. The weight of the reconstruction is chosen with pseudo-outliers, which
+are made of the same images: no OoD image has a say.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lamae_tutorial.complexity import variation
+from lamae_tutorial.data.images import ImageShape, TrainingData
+from lamae_tutorial.detectors.classifier import Classifier, ClassifierNetwork, FeatureMemory, view_confidence
+from lamae_tutorial.detectors.pseudo_outliers import STRATEGIES, make_outliers
+from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
+from lamae_tutorial.metrics import auroc
+from lamae_tutorial.networks.convolutional import ConvDecoder
+from lamae_tutorial.training.loop import History, as_float, in_stages, train
+
+# Of the scores of :func:`parts`: classes differ in width, so distances are compared within the predicted class. The
+# doubt is not: it is highest where classes overlap, and this is where it tells most.
+BY_CLASS = (True, False, True, True)
+WEIGHTS = (0.25, 0.5, 1.0)  # of the reconstruction, to choose from
+_LEVELS = 17
+_TAIL = 0.1  # share of ID images from which on surprise grows linearly
+_NARROWEST = 0.1  # distance of two levels, as a share of the scale: rounding must not change a surprise much
+_SMALLEST = 0.01  # scale, as a share of the 90% quantile, for the same reason
+_FEWEST = 50  # images of a class that give it levels of its own
+_GAMMA = 1e-9  # avoids a division by 0, as in `complexity_normalized`
+_JUDGED = 1000  # validation images of which pseudo-outliers are made
+_SEED = 0
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class LANCE(Classifier, ReconstructionDetector):
+    """Label-assisted neighbours, classifier and error.
+
+    Parameters are those of :class:`lamae_tutorial.detectors.classifier.Classifier`, and `channels` (of the decoder) and
+    `reduction` of :class:`lamae_tutorial.detectors.reconstruction.ReconstructionDetector`. Labels 0..S-1 are needed.
+
+    Scores: "joint", the sum of the surprises (:class:`Judge`) of "neighbours", of the logarithm of "msp", and, with a
+    weight, of "error" or "error_tv", whichever is higher; "neighbours", minus the cosine of the features and their k-th
+    nearest stored ones *of the predicted class*; "max_logit", "energy" and "msp" as for the classifier; "error", the
+    squared error of the image rebuilt from its k nearest stored features of the predicted class; "error+"; and
+    "error_tv", the error divided by the total variation.
+
+    Attributes
+    ----------
+    network_.judge.weight : float32 ()
+        Weight of the reconstruction in "joint". `fit` takes the one with the highest mean AUROC of ID validation images
+        against pseudo-outliers made of them, over all strategies of
+        :mod:`lamae_tutorial.detectors.pseudo_outliers`.
+    """
+
+    title: ClassVar[str] = "LANCE"
+    score_kinds: ClassVar[tuple[str, ...]] = (
+        "joint",
+        "neighbours",
+        "max_logit",
+        "energy",
+        "msp",
+        "error",
+        "error+",
+        "error_tv",
+    )
+
+    rotations: bool | None = None
+
+    def build_network(self, image_shape: ImageShape, num_classes: int) -> nn.Module:
+        channels = self.resolve()[0]
+        encoder, head, memory = self.build_parts(image_shape, num_classes)
+        return LANCENetwork(encoder, head, memory, ConvDecoder(image_shape, channels, self.latent_dim), self.neighbours)
+
+    def train_network(self, network: nn.Module, data: TrainingData) -> History:
+        assert isinstance(network, LANCENetwork)
+        read_memory: Callable[[Tensor], Tensor] = network.read
+        shorter = copy(self)
+        shorter.epochs = -(-self.epochs // 4)
+
+        def rebuilding(decoder: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
+            with torch.no_grad():
+                read = read_memory(images)
+            return self.reconstruction_error(images, decoder(read)).mean()
+
+        return in_stages(
+            classifier=lambda: super(LANCE, self).train_network(network, data),
+            decoder=lambda: train(network.decoder, rebuilding, data, shorter, one_cycle=True),
+        )
+
+    def score_batch(self, network: nn.Module, images: Tensor) -> dict[str, Tensor]:
+        assert isinstance(network, LANCENetwork)
+        scores, predicted = self._scores_and_class(network, images)
+        return {"joint": network.judge.join(network.judge(parts(scores), predicted)), **scores}
+
+    def _scores_and_class(self, network: "LANCENetwork", images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        features, logits = network.views(images)
+        nearest, read = network.nearest(features, logits)
+        error = self.reconstruction_error(images, network.decoder(read))
+        scores = {
+            "neighbours": -nearest.mean(0),
+            **view_confidence(logits),
+            "error": error,
+            "error_tv": error / (variation(images) + _GAMMA),
+        }
+        return scores, logits[0].argmax(1)
+
+    def finish(self, validation_images: Tensor) -> None:
+        """Set the joined score: its scales by ID validation images, and the reconstruction's weight."""
+        assert isinstance(self.network_, LANCENetwork)
+        network, judge = self.network_, self.network_.judge
+
+        def judged(images: Tensor) -> tuple[Tensor, Tensor]:
+            batches = self.batched(images, lambda batch: self._scores_and_class(network, batch))
+            return torch.cat([parts(scores) for scores, _ in batches], 1), torch.cat([label for _, label in batches])
+
+        judge.learn(*judged(validation_images), BY_CLASS)
+        generator = torch.Generator().manual_seed(_SEED)
+        chosen = torch.randperm(len(validation_images), generator=generator)[:_JUDGED]
+        some = as_float(validation_images[chosen].cpu())
+        inside = judge(*judged(some))
+        outside = [judge(*judged(make_outliers(name, some, generator))) for name in STRATEGIES]
+        mean = {}
+        for weight in WEIGHTS:
+            judge.weight.fill_(weight)
+            id_scores = judge.join(inside).cpu().numpy()
+            mean[weight] = np.mean([auroc(id_scores, judge.join(part).cpu().numpy()) for part in outside])
+        judge.weight.fill_(max(mean, key=lambda weight: mean[weight]))
+
+
+def parts(scores: Mapping[str, Tensor]) -> Tensor:
+    """Return what is joined, (4, B): neighbours, the classifier's doubt, the error, and the error by complexity."""
+    doubt = scores["msp"].clamp_min(1e-30).log()
+    return torch.stack([scores["neighbours"], doubt, scores["error"], scores["error_tv"]])
+
+
+class LANCENetwork(ClassifierNetwork):
+    """Encoder, last layer, memory, decoder and the joined score."""
+
+    def __init__(
+        self, encoder: nn.Module, head: nn.Linear, memory: FeatureMemory, decoder: nn.Module, neighbours: int
+    ) -> None:
+        super().__init__(encoder, head, memory)
+        self.decoder = decoder
+        self.judge = Judge(len(BY_CLASS), memory.num_classes)
+        self.neighbours = neighbours
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map float images (B, C, H, W) to reconstructions (B, C, H, W) and logits (B, S)."""
+        features = self.encoder(images)
+        logits = self.head(features)[:, : self.memory.num_classes]
+        return self.decoder(self.nearest(features[None], logits[None])[1]), logits
+
+    def read(self, images: Tensor) -> Tensor:
+        """Map float images (B, C, H, W) to what the decoder gets, (B, latent_dim)."""
+        features = self.encoder(images)
+        return self.nearest(features[None], self.head(features)[None, :, : self.memory.num_classes])[1]
+
+    def nearest(self, features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Find the k nearest stored features of the predicted class.
+
+        Parameters
+        ----------
+        features : float (positions, B, latent_dim)
+            Of all positions, or only of the first.
+        logits : float (positions, B, S)
+            Those of the first position predict the class.
+
+        Returns
+        -------
+        similarity : float (positions, B)
+            Cosine of the features and the k-th nearest ones.
+        read : float (B, latent_dim)
+            Mean of the k nearest features in the first position.
+        """
+        memory, predicted = self.memory, logits[0].argmax(1)
+        similarity = memory.similarity(features)  # (positions, B, S, M)
+        chosen = predicted[None, :, None, None].expand(len(features), -1, 1, memory.size)
+        values, places = similarity.gather(2, chosen).squeeze(2).topk(self.neighbours, 2)
+        slots = memory.slots[0].flatten(0, 1)  # (S * M, latent_dim)
+        return values[..., -1], slots[predicted[:, None] * memory.size + places[0]].mean(1)
+
+
+class Judge(nn.Module):
+    """Tells how surprising scores are, on one scale for all.
+
+    The surprise of a score is minus the logarithm of its p-value, the share of ID images that score at least as high.
+    A p-value cannot fall below 1 / (n + 1), and far outliers would all be alike. So the surprise grows linearly in the
+    highest 10% of the ID scores and beyond, as it does for an exponential tail with their mean.
+
+    Attributes
+    ----------
+    levels : float32 (parts, S, 17)
+        Quantiles of the ID scores, from the lowest score to the 90% quantile, for each predicted class.
+    scale : float32 (parts, S)
+        Mean distance of the highest 10% of the ID scores from the 90% quantile.
+    weight : float32 ()
+        Weight of the reconstruction in the joined score.
+    """
+
+    levels: Tensor
+    scale: Tensor
+    weight: Tensor
+
+    def __init__(self, parts: int, num_classes: int) -> None:
+        super().__init__()
+        self.register_buffer("levels", torch.zeros(parts, num_classes, _LEVELS))
+        self.register_buffer("scale", torch.ones(parts, num_classes))
+        self.register_buffer("weight", torch.ones(()))
+
+    def learn(self, scores: Tensor, predicted: Tensor, by_class: Sequence[bool]) -> None:
+        """Set the levels and scales.
+
+        Parameters
+        ----------
+        scores : float (parts, n)
+            Of ID images.
+        predicted : int64 (n,)
+            Their predicted classes.
+        by_class : sequence of bool
+            For each part, whether a score is compared only with those of the same predicted class. Classes with fewer
+            than 50 images are compared with all.
+        """
+        steps = torch.linspace(0, 1 - _TAIL, _LEVELS, device=scores.device)
+        for part, (values, separate) in enumerate(zip(scores, by_class, strict=True)):
+            for label in range(self.levels.shape[1]):
+                own = values[predicted == label] if separate else values
+                own = own if len(own) >= _FEWEST else values
+                levels = own.quantile(steps)
+                excess = (own[own > levels[-1]] - levels[-1]).sum() / (own > levels[-1]).sum().clamp_min(1)
+                self.levels[part, label] = levels
+                self.scale[part, label] = excess.clamp_min(_SMALLEST * levels[-1].abs() + 1e-12)
+
+    def forward(self, scores: Tensor, predicted: Tensor) -> Tensor:
+        """Map scores (parts, B) and predicted classes (B,) to surprises (parts, B), >= 0."""
+        levels, scale = self.levels[:, predicted], self.scale[:, predicted]  # (parts, B, 17), (parts, B)
+        gaps = levels.diff(dim=2).clamp_min(_NARROWEST * scale[..., None])
+        passed = ((scores[..., None] - levels[..., :-1]) / gaps).clamp(0, 1).mean(2)
+        beyond = (scores - levels[..., -1]).clamp_min(0) / scale
+        return beyond - torch.log1p(-(1 - _TAIL) * passed)
+
+    def join(self, surprises: Tensor) -> Tensor:
+        """Return the joined score (B,) of the surprises of :func:`parts`, (4, B)."""
+        neighbours, doubt, error, complexity = surprises
+        return neighbours + doubt + self.weight * torch.maximum(error, complexity)
