@@ -144,7 +144,7 @@ def check_images(images: Images, image_shape: ImageShape | None = None) -> Tenso
     _check_shape(tensor, image_shape, "permute" if isinstance(images, Tensor) else "transpose")
     if tensor.is_floating_point():
         tensor = tensor.float()
-        low, high = float(tensor.min()), float(tensor.max())
+        low, high = map(float, tensor.aminmax())
         if not (low >= 0 and high <= 1):  # not-a-number fails this too
             advice = "divide them by 255" if low >= 0 and 1 < high <= 255 else "bring them into this range"
             raise ValueError(f"float images must lie in [0, 1]; got values from {low} to {high}: {advice}")
@@ -167,12 +167,14 @@ def _as_tensor(images: Images) -> Tensor:
     if isinstance(images, Tensor):
         if images.layout != torch.strided or images.is_quantized or images.is_meta or images.is_nested:
             raise ValueError(f"images must be a dense tensor that holds values; got {images.layout}, {images.device}")
-        tensor = images.detach().as_subclass(Tensor)
+        plain = type(images) is Tensor and not images.requires_grad
+        tensor = images if plain else images.detach().as_subclass(Tensor)
         return tensor.clone() if tensor.is_inference() else tensor
     array = _as_array(images, "images")
     if (array.dtype.kind == "f" and array.dtype.itemsize > 8) or (array.dtype.kind == "u" and array.dtype.itemsize > 1):
         array = array.astype(np.float64 if array.dtype.kind == "f" else np.int64)  # types that PyTorch lacks
-    return torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))
+    array = np.asarray(array, array.dtype.newbyteorder("="), order="C")
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def _as_array(values: object, name: str) -> NDArray[Any]:
@@ -193,7 +195,6 @@ def _as_array(values: object, name: str) -> NDArray[Any]:
 
 
 def _check_shape(images: Tensor, image_shape: ImageShape | None, turn: str) -> None:
-    expected = "(N, C, H, W)" if image_shape is None else f"(N, {', '.join(map(str, image_shape))})"
     shape = tuple(images.shape)
     if len(shape) == 4 and 0 not in shape:
         # No detector is for images with more than 4 channels and a width of at most 4: these are channels.
@@ -209,6 +210,7 @@ def _check_shape(images: Tensor, image_shape: ImageShape | None, turn: str) -> N
         )
     else:
         advice = ""
+    expected = "(N, C, H, W)" if image_shape is None else f"(N, {', '.join(map(str, image_shape))})"
     raise ValueError(f"images must have the shape {expected}, N >= 1; got {shape}{advice}")
 
 

@@ -10,7 +10,7 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from copy import copy, deepcopy
+from copy import deepcopy
 from dataclasses import dataclass
 from inspect import isabstract
 from itertools import chain
@@ -254,7 +254,7 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
         check_is_fitted(self, "network_")
         images = check_images(images, self.image_shape_)
         fitted = self.as_fitted()
-        parts = self.batched(images, lambda batch: fitted.score_batch(self.network_, batch))
+        parts = self._batched(images, lambda batch: fitted.score_batch(self.network_, batch))
         raw = {kind: torch.cat([part[kind] for part in parts]).double().cpu().numpy() for kind in parts[0]}
         scores = {**raw, **fitted.derived_scores(raw, images)}
         if scores.keys() != set(self.score_kinds):
@@ -266,8 +266,8 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
 
     def as_fitted(self: Self) -> Self:
         """Return a shallow copy with the parameters of `fit`, which `set_params` may have changed since."""
-        fitted = copy(self)
-        fitted.__dict__ |= vars(self).get("parameters_", {})
+        fitted = type(self).__new__(type(self))  # `copy` would ask scikit-learn for the state, which takes longer
+        fitted.__dict__ = {**vars(self), **vars(self).get("parameters_", {})}
         return fitted
 
     def derived_scores(
@@ -398,14 +398,18 @@ class Detector(TrainingSettings, OutlierMixin, BaseEstimator, ABC):
     def batched(self, images: Images, function: Callable[[Tensor], Result]) -> list[Result]:
         """Apply a function to float batches of the images, on the network's device and without gradients."""
         check_is_fitted(self, "network_")
-        tensor = check_images(images, self.image_shape_)
+        return self._batched(check_images(images, self.image_shape_), function)
+
+    def _batched(self, images: Tensor, function: Callable[[Tensor], Result]) -> list[Result]:
+        """Do what :meth:`batched` does, for images that were checked."""
         with plain_torch(), torch.no_grad():
-            return [function(as_float(batch.to(self.network_device()))) for batch in tensor.split(_SCORE_BATCH)]
+            device = self.network_device()
+            return [function(as_float(batch.to(device))) for batch in images.split(_SCORE_BATCH)]
 
     def network_device(self) -> torch.device:
         """Return the device of the fitted network's tensors; the CPU for a network without tensors."""
-        tensors = chain(self.network_.parameters(), self.network_.buffers(), [torch.empty(0)])
-        return next(tensors).device
+        tensor = next(chain(self.network_.parameters(), self.network_.buffers()), None)
+        return torch.device("cpu") if tensor is None else tensor.device
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write a fitted detector to a folder, completely or not at all.

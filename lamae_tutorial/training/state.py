@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 
 import torch
 
@@ -30,17 +30,15 @@ def seeded(seed: int, device: str) -> Iterator[None]:
 @contextmanager
 def plain_torch() -> Iterator[None]:
     """Inside the context PyTorch is as after its import: float32, the CPU, gradients, no inference mode."""
-    dtype, device = torch.get_default_dtype(), torch.get_default_device()
-    with (
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        nullcontext() if device.type == "cpu" else torch.device("cpu"),
-    ):
-        if dtype == torch.float32:
-            yield
-            return
-        torch.set_default_dtype(torch.float32)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(dtype)
+    new = torch.empty(0)  # shows how PyTorch is; only what differs is changed, because each change takes time
+    with ExitStack() as changes:
+        if torch.is_inference_mode_enabled():
+            changes.enter_context(torch.inference_mode(False))
+        if not torch.is_grad_enabled():
+            changes.enter_context(torch.enable_grad())
+        if new.device.type != "cpu":
+            changes.enter_context(torch.device("cpu"))
+        if new.dtype != torch.float32:
+            changes.callback(torch.set_default_dtype, new.dtype)
+            torch.set_default_dtype(torch.float32)
+        yield
