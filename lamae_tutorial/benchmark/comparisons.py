@@ -190,7 +190,7 @@ def comparison_tables(results: Iterable[Result]) -> list[Table]:
             "How far the title with the highest mean of a table is above the others in the mean over all rows, in "
             "percentage points, with a 95% t interval over seeds. Each difference is taken between runs with the same "
             "seed on the same rows. One seed has no interval and no p. p: paired t test, with Holm's correction for "
-            "the number of comparisons in the table.",
+            "the number of comparisons in the table. The same numbers chose the best one, which flatters its lead.",
             _difference_texts(paired_differences(given), "best", "against"),
         ),
         Table(
@@ -208,14 +208,13 @@ def _place(row: Row) -> _Place:
 
 
 def _compared(rows: Sequence[Row]) -> list[_Compared]:
-    """Divide rows into tables."""
+    """Divide rows into tables: by ID set, known or own data, held-out classes or OoD sets, and protocol."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        # With the protocol "balanced", all test sets have one size.
         held_out = row.results[0].held_out
-        groups.setdefault((row.id, row.known, held_out, row.n_id == row.n_ood if held_out else row.n_id), []).append(
-            row
-        )
+        # The sizes of held-out classes differ. "balanced" cuts both sets of a row to one size, "test-only" does not.
+        sizes = row.n_id == row.n_ood if held_out else row.n_id
+        groups.setdefault((row.id, row.known, held_out, sizes), []).append(row)
     parts = []
     for (_, _, held_out, _), group in groups.items():
         parts += [group] if held_out else _linked(group)
@@ -347,7 +346,7 @@ def _mean_texts(frame: pd.DataFrame) -> pd.DataFrame:
                 }
             )
         for (*_, rows, seeds), alike in incomplete.items():
-            title = alike[0]["title"] + (" and its other scores" if len(alike) > 1 else "")
+            title = alike[0]["title"] + (f" and {len(alike) - 1} more of its scores" if len(alike) > 1 else "")
             missing = {"mean AUROC": "-", "worst row": "-"}
             lines.append({"table": name, "detector": title, **missing, "rows": rows, "seeds": seeds})
     return pd.DataFrame(lines)

@@ -201,7 +201,7 @@ def test_the_report_begins_with_the_comparisons(tmp_path: Path, capsys: pytest.C
         ["LAMAE+", "93.0 ± 0.7", "91.0 (mnist-0)", "2", "2"],
         ["LAMAE: ViM (post-hoc)", "83.0 ± 0.7", "81.0 (mnist-0)", "2", "2"],
         ["Trivial (total_variation)", "55.0 ± 0.0", "50.0 (mnist-0)", "2", "2"],
-        ["Trivial (ink) and its other scores", "-", "-", "1 of 2", "0, 1 incomplete"],
+        ["Trivial (ink) and 1 more of its scores", "-", "-", "1 of 2", "0, 1 incomplete"],
     ]
     assert [line[1:5] for line in cells["Paired differences"]] == [
         ["Mine", "LAMAE+", "4.75 (-4.78 to 14.28)", "2"],
