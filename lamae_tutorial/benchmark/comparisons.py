@@ -6,7 +6,6 @@ returns text for a report.
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -182,7 +181,7 @@ def comparison_tables(results: Iterable[Result]) -> list[Table]:
             "Means over each table",
             "The mean AUROC over all rows of a table (held-out classes or OoD sets), in percent, mean ± standard "
             "deviation over seeds. Worst row: the row with the lowest mean over the same seeds. A seed counts only if "
-            'it has all rows. A detector without such a seed has "-"; its rows are the most that a seed has.',
+            "it has all rows. A detector without such a seed has no mean, and the most rows of a seed are given.",
             _mean_texts(means(given)),
         ),
         Table(
@@ -218,7 +217,7 @@ def _compared(rows: Sequence[Row]) -> list[_Compared]:
     parts = []
     for (_, _, held_out, _), group in groups.items():
         parts += [group] if held_out else _linked(group)
-    names = _unique(parts, _table_name, lambda part: "known" if part[0].known else "own", _sizes)
+    names = _unique(parts, _table_name, _sets, lambda part: "known" if part[0].known else "own", _sizes)
     return [_table(name, part) for name, part in zip(names, parts, strict=True)]
 
 
@@ -264,21 +263,27 @@ def _table(name: str, rows: Sequence[Row]) -> _Compared:
 def _unique(
     parts: Sequence[Sequence[Row]], name: Callable[[Sequence[Row]], str], *more: Callable[[Sequence[Row]], str]
 ) -> list[str]:
-    """Return a name for each part. Where names are the same, more is said about these parts."""
+    """Return a name for each part. To equal names is added what tells them apart."""
     names = [name(part) for part in parts]
     for further in more:
-        count = Counter(names)
+        said: dict[str, set[str]] = {}
+        for each, part in zip(names, parts, strict=True):
+            said.setdefault(each, set()).add(further(part))
         names = [
-            f"{each}, {further(part)}" if count[each] > 1 else each for each, part in zip(names, parts, strict=True)
+            f"{each}, {further(part)}" if len(said[each]) > 1 else each for each, part in zip(names, parts, strict=True)
         ]
     return names
 
 
 def _table_name(rows: Sequence[Row]) -> str:
-    oods = list(dict.fromkeys(row.ood for row in rows))
-    if not rows[0].results[0].held_out:
-        return f"{rows[0].id}: {', '.join(oods)}"
-    return rows[0].results[0].scenario if len(oods) == 1 else f"{rows[0].id}, {len(oods)} held-out classes"
+    first, number = rows[0], len({row.ood for row in rows})
+    if first.results[0].held_out:
+        return first.results[0].scenario if number == 1 else f"{first.id}, {number} held-out classes"
+    return f"{first.id}: {first.ood}" if number == 1 else f"{first.id}, {number} OoD sets"
+
+
+def _sets(rows: Sequence[Row]) -> str:
+    return ", ".join(dict.fromkeys(row.ood for row in rows))
 
 
 def _sizes(rows: Sequence[Row]) -> str:
@@ -341,14 +346,13 @@ def _mean_texts(frame: pd.DataFrame) -> pd.DataFrame:
                     "detector": line["title"],
                     "mean AUROC": percent(line["mean"], line["std"]),
                     "worst row": f"{percent(line['worst'])} ({line['worst_row']})",
-                    "rows": str(line["rows"]),
                     "seeds": seeds,
                 }
             )
         for (*_, rows, seeds), alike in incomplete.items():
             title = alike[0]["title"] + (f" and {len(alike) - 1} more of its scores" if len(alike) > 1 else "")
-            missing = {"mean AUROC": "-", "worst row": "-"}
-            lines.append({"table": name, "detector": title, **missing, "rows": rows, "seeds": seeds})
+            missing = {"mean AUROC": f"- ({rows} rows)", "worst row": "-"}
+            lines.append({"table": name, "detector": title, **missing, "seeds": seeds})
     return pd.DataFrame(lines)
 
 
