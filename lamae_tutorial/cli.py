@@ -348,6 +348,7 @@ def _tell_failed(failed: Sequence[Path], advice: str) -> int:
 def _benchmark(options: argparse.Namespace) -> int:
     from lamae_tutorial.benchmark import figures, grid, tables
     from lamae_tutorial.benchmark.cells import cell_key
+    from lamae_tutorial.benchmark.comparisons import comparison_tables
     from lamae_tutorial.benchmark.records import read_records
     from lamae_tutorial.training.loop import resolve_device
 
@@ -373,7 +374,7 @@ def _benchmark(options: argparse.Namespace) -> int:
         )
     if done.finished:
         records = read_records(done.finished)
-        print(tables.as_markdown(tables.report_tables(records)))
+        print(tables.as_markdown([*comparison_tables(records), *tables.report_tables(records)]))
         files = figures.save_figures(figures.figures(records), out / options.experiment)
         print(f"\n{len(files)} figures in {out / options.experiment}")
     print(f"\n{len(done.finished)} of {len(cells)} cells finished, in {out}")
@@ -382,6 +383,7 @@ def _benchmark(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> None:
     from lamae_tutorial.benchmark import figures, page, tables
+    from lamae_tutorial.benchmark.comparisons import comparison_tables
     from lamae_tutorial.benchmark.records import read_records, record_files
 
     files = record_files(options.paths)
@@ -395,7 +397,7 @@ def _report(options: argparse.Namespace) -> None:
     if options.format == "csv":
         text = tables.as_csv(tables.aggregate(records))
     else:
-        shown = tables.report_tables(records)
+        shown = [*comparison_tables(records), *tables.report_tables(records)]
         write = {"markdown": tables.as_markdown, "latex": tables.as_latex}
         text = page.as_html(_TITLE, shown, drawn) if options.format == "html" else write[options.format](shown)
     if options.out is None:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import lamae_tutorial
+from lamae_tutorial.benchmark.comparisons import comparison_tables
 from lamae_tutorial.benchmark.records import read_records, read_results, record_files
 from lamae_tutorial.benchmark.tables import as_markdown, report_tables, results_table
 
@@ -56,8 +57,10 @@ def test_every_dependency_is_pinned_and_none_capped() -> None:
 
 
 def test_the_books_tables_are_those_of_the_records() -> None:
-    main, counts, *_ = report_tables(read_records(record_files([ROOT / "book/results/fast"])))
+    records = read_records(record_files([ROOT / "book/results/fast"]))
+    main, counts, *_ = report_tables(records)
     page = text("book/results/fast.md")
+    assert page.startswith(as_markdown(comparison_tables(records)))
     assert "\n".join(as_markdown([main]).split("\n\n")[2:]) in page  # without the note: it counts rows
     assert as_markdown([counts]) in page
 

@@ -102,10 +102,15 @@ class Result:
 
 
 def score_title(detector: str, score: str, default_score: str) -> str:
-    """Return a score's name for tables: "LAMAE", "LAMAE+" (the corrected error) or e.g. "LAMAE (energy)"."""
+    """Return a score's name for tables: "LAMAE", "LAMAE+" (the corrected error) or e.g. "LAMAE (energy)".
+
+    A score with brackets of its own follows a colon: "LAMAE: ViM (post-hoc)".
+    """
     if score == default_score:
         return detector
-    return f"{detector}+" if _is_corrected(score, default_score) else f"{detector} ({score})"
+    if _is_corrected(score, default_score):
+        return f"{detector}+"
+    return f"{detector}: {score}" if "(" in score else f"{detector} ({score})"
 
 
 def _is_corrected(score: str, default_score: str) -> bool:

@@ -312,7 +312,7 @@ def _columns(rows: Sequence[Row]) -> dict[str, list[str]]:
         columns["images"] = [f"{row.n_id} + {row.n_ood}" for row in rows]
     columns["seeds"] = [str(row.n) for row in rows]
     for metric, title in METRICS.items():
-        columns[title] = [_percent(row.mean[metric], row.std[metric]) for row in rows]
+        columns[title] = [percent(row.mean[metric], row.std[metric]) for row in rows]
     return columns
 
 
@@ -387,7 +387,7 @@ def _tests_table(rows: Sequence[Row], records: dict[Result, Path], arrays: dict[
                     "against": row.title,
                     "seeds": str(len(tests)),
                     "difference": f"{100 * difference:.1f}",
-                    "largest p": "< 0.001" if largest < 0.001 else f"{largest:.3f}",
+                    "largest p": p_text(largest),
                 }
             )
     return Table(
@@ -451,14 +451,20 @@ def _kind(results: Sequence[Result]) -> str:
 
 def _paper(row: Row) -> str:
     """Return the paper's AUROC in percent, or "-"."""
-    return "-" if row.paper is None else _percent(row.paper.auroc_mean, row.paper.auroc_std)
+    return "-" if row.paper is None else percent(row.paper.auroc_mean, row.paper.auroc_std)
 
 
 def _mean_std(values: Sequence[float]) -> str:
-    return _percent(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan)
+    return percent(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan)
 
 
-def _percent(mean: float, std: float) -> str:
+def p_text(p: float) -> str:
+    """Return a p-value as text."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def percent(mean: float, std: float = math.nan) -> str:
+    """Return a share in percent, with its standard deviation unless that is not-a-number."""
     return f"{100 * mean:.1f}" + ("" if math.isnan(std) else f" ± {100 * std:.1f}")
 
 

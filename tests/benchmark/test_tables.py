@@ -203,7 +203,8 @@ def test_report_of_folders_files_and_failures(folder: Path, tmp_path: Path, caps
     (tmp_path / path.name).write_bytes(path.read_bytes())
     assert main(["report", str(tmp_path), str(path)]) == 0
     printed = capsys.readouterr()
-    assert printed.out.split("##")[1].count("| digits-1 | LAMAE+ ") == 1  # the same record twice counts once
+    (ours,) = [section for section in printed.out.split("## ") if section.startswith("Ours beside the papers'")]
+    assert ours.count("| digits-1 | LAMAE+ ") == 1  # the same record twice counts once
     assert "left out, because it failed" in printed.err
     assert main(["report", str(tmp_path / "nowhere")]) == 2
     assert "no records (.json) there" in capsys.readouterr().err
