@@ -28,6 +28,7 @@ from lamae_tutorial.detectors import Detector
 
 Arrays = dict[str, NDArray[Any]]
 
+POST_HOC = " (post-hoc)"  # ends the kind of a score that another method made of the features of a trained classifier
 EXAMPLES = 8  # number of images and reconstructions kept per set
 
 
@@ -43,7 +44,8 @@ class Result:
         Title of the detector, as in the papers' tables, e.g. "LAMAE".
     score : str
         The kind of score, see :attr:`lamae_tutorial.Detector.score_kinds`. "error+ & msp" combines two, see
-        :func:`lamae_tutorial.conformal.fisher`.
+        :func:`lamae_tutorial.conformal.fisher`. "ViM (post-hoc)" is another method's score of the detector's features,
+        see :mod:`lamae_tutorial.benchmark.baselines`.
     default_score : str
         The detector's default kind.
     seed : int
@@ -102,7 +104,12 @@ class Result:
 
 
 def score_title(detector: str, score: str, default_score: str) -> str:
-    """Return a score's name for tables: "LAMAE", "LAMAE+" (the corrected error) or e.g. "LAMAE (energy)"."""
+    """Return a score's name for tables: "LAMAE", "LAMAE+" (the corrected error) or e.g. "LAMAE (energy)".
+
+    A post-hoc score follows a colon: "LAMAE: ViM (post-hoc)".
+    """
+    if score.endswith(POST_HOC):
+        return f"{detector}: {score}"
     if score == default_score:
         return detector
     return f"{detector}+" if _is_corrected(score, default_score) else f"{detector} ({score})"
