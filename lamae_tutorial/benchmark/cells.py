@@ -82,7 +82,7 @@ def run_cell(scenario: Scenario, detector: Detector, seed: int, post_hoc: bool =
 
 
 def evaluate(detector: Detector, scenario: Scenario, seed: int, post_hoc: bool = False) -> Cell:
-    """Score all test sets of a scenario with a fitted detector, and if wanted with post-hoc detectors on its features."""
+    """Score all test sets of a scenario with a fitted detector and, if wanted, with post-hoc detectors as well."""
     sets = scored_sets(scenario)
     by_set = {key: detector.scores(part.images) for key, part in sets.items()}
     scores = {kind: {key: kinds[kind] for key, kinds in by_set.items()} for kind in detector.score_kinds}

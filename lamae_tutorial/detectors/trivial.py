@@ -61,7 +61,7 @@ class Trivial(Detector):
     def train_network(self, network: nn.Module, data: TrainingData) -> History:
         """Store the mean image, and images with their features."""
         assert isinstance(network, TrivialNetwork)
-        network.eval()
+        network.eval().to(memory_format=torch.channels_last)  # as it is after loading
         stored = data.images[torch.randperm(len(data.images))[: self.memory_size]]
         network.count.fill_(len(stored))
         with torch.no_grad():

@@ -32,6 +32,7 @@ RESULTS = [
         (("LAMAE", "error+", "error"), "LAMAE+", True),
         (("LAMAE", "energy", "error"), "LAMAE (energy)", False),
         (("LAMAE", "error+ & msp", "error"), "LAMAE (error+ & msp)", False),
+        (("LAMAE", "ViM (post-hoc)", "error"), "LAMAE: ViM (post-hoc)", False),
         (("Difference", "outlier", "outlier"), "Difference", True),
         (("Difference", "error+", "outlier"), "Difference (error+)", False),
         (("Mine (two) [x]", "f", "f"), "Mine (two) [x]", True),
