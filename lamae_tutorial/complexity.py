@@ -81,7 +81,7 @@ def complexity_normalizer(images: Images) -> Tensor:
 def total_variation(images: Images) -> Tensor:
     """Return the total variation of each image: how much neighbouring pixels differ.
 
-    This is the sum of |x_i - x_j| over all pairs of horizontal and of vertical neighbours and over the channels.
+    This is the sum of the absolute differences of all horizontal and all vertical neighbours, over all channels.
 
     Parameters
     ----------

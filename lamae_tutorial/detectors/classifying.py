@@ -6,7 +6,6 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from lamae_tutorial.data.images import Images
@@ -47,7 +46,6 @@ class ClassifyingDetector(Detector):
         ValueError
             The images have another shape, type or range, or the detector has no `embed`.
         """
-        check_is_fitted(self, "network_")
         fitted = self.as_fitted()
         parts = self.batched(images, lambda batch: fitted.embed(self.network_, batch))
         features, logits = (torch.cat(part).float().cpu().numpy() for part in zip(*parts, strict=True))

@@ -41,8 +41,8 @@ class Trivial(Detector):
     Scores: "pixels", the distance to the k-th nearest stored image; "untrained", the same for the features of an
     encoder with random weights, scaled to length 1; "mean_image", the squared distance to the mean training image;
     "total_variation" (:func:`lamae_tutorial.complexity.total_variation`); "entropy", Shannon's, in bits; and "ink", the
-    mean intensity. Higher = more out-of-distribution holds for all, as a claim: the last three are raw values, so their
-    AUROC is below 0.5 where OoD images are plainer, or darker, than ID images.
+    mean intensity. All are read as higher = more out-of-distribution. The last three are raw values: where OoD images
+    are plainer or darker than ID images, their AUROC is below 0.5.
     """
 
     title: ClassVar[str] = "Trivial"
