@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from lamae_tutorial import Detector, noise_images
 from lamae_tutorial.cli import main
 from lamae_tutorial.detectors.trivial import Trivial
-from lamae_tutorial.networks.neighbours import neighbour_distance
 
 Bars = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -73,13 +72,6 @@ def test_more_neighbours_than_images_and_more_images_than_a_batch() -> None:
     many = Trivial(random_state=0, device="cpu", neighbours=1).fit(noise, None, (noise[:5], None))
     for kind in ("pixels", "untrained"):
         assert many.score(noise, kind).max() < 1e-3, "each image is stored"
-
-
-def test_neighbour_distance_by_hand() -> None:
-    stored = torch.tensor([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]])
-    points = torch.tensor([[0.0, 0.0], [6.0, 8.0]])
-    for k, expected in ((1, [0, 0]), (2, [5, 5]), (3, [10, 10]), (9, [10, 10])):
-        np.testing.assert_allclose(neighbour_distance(points, stored, k), expected, atol=1e-6)
 
 
 def test_settings_are_checked(bars: Bars) -> None:
