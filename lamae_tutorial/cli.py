@@ -115,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--seeds", type=_whole(1, _MOST_SEEDS), default=1, help="number of repeats (default: %(default)s)")
     run.add_argument("--protocol", choices=["balanced", "test-only"], default="balanced")
+    _add_post_hoc(run)
     _add_data(run)
     _add_run(run)
     run.set_defaults(command=_run)
@@ -135,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     benchmark.add_argument("--seeds", type=_whole(1, _MOST_SEEDS), help="number of repeats (default: the profile's)")
     benchmark.add_argument("--epochs", type=_positive, help="at most this many (default: the profile's)")
     benchmark.add_argument("--detectors", type=_names, metavar="NAME,...", help="(default: the paper's detectors)")
+    _add_post_hoc(benchmark)
     benchmark.add_argument("--out", type=_path, metavar="DIR", help="(default: runs/benchmark-PROFILE)")
     benchmark.add_argument("--retry-failed", action="store_true", help="run failed cells again")
     cluster = benchmark.add_mutually_exclusive_group()
@@ -240,6 +242,7 @@ def _parser() -> argparse.ArgumentParser:
         epochs=smoke.epochs,
         seeds=smoke.seeds,
         protocol="balanced",
+        post_hoc=False,
         data=None,
     )
     return parser
@@ -247,6 +250,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DIR", help="folder of the data (default: LAMAE_DATA, else a cache folder)")
+
+
+def _add_post_hoc(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--post-hoc",
+        action="store_true",
+        help="also score each classifier's features with the detectors of pytorch-ood: KNN, ViM, ...",
+    )
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
@@ -303,7 +314,9 @@ def _run(options: argparse.Namespace) -> int:
 
     scenario = ScenarioSpec(options.id, options.held_out, tuple(options.ood or ()), options.protocol)
     cells = [
-        CellSpec(scenario, name, seed, options.epochs) for seed in range(options.seeds) for name in options.detectors
+        CellSpec(scenario, name, seed, options.epochs, post_hoc=options.post_hoc)
+        for seed in range(options.seeds)
+        for name in options.detectors
     ]
     key_of = {cell: one_cell.cell_key(cell) for cell in cells}  # an unknown detector raises its error here
     resolve_device(options.device)
@@ -356,7 +369,12 @@ def _benchmark(options: argparse.Namespace) -> int:
     make_folder(out / options.experiment)
     profile = PROFILES[options.profile]
     cells = experiment_cells(
-        options.experiment, profile, seeds=options.seeds, epochs=options.epochs, detectors=options.detectors
+        options.experiment,
+        profile,
+        seeds=options.seeds,
+        epochs=options.epochs,
+        detectors=options.detectors,
+        post_hoc=options.post_hoc,
     )
     for cell in cells:
         cell_key(cell)  # an unknown detector raises its error here, before a cluster is started

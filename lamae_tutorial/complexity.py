@@ -1,11 +1,11 @@
-"""Image complexity: Shannon entropy, the complexity normaliser CN, and the distinction of plain and fancy images.
+"""Image complexity: Shannon entropy, the complexity normaliser CN, total variation; plain and fancy images.
 
 See the LAMAE paper (Zhang et al. 2021), Section 3.2. The entropy is in base 2, which reproduces the complexity column
 of its Table 3. The logarithm in CN is natural, as in the authors' code.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -13,10 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from lamae_tutorial.data.images import Images, check_images
-from lamae_tutorial.data.parameters import POSITIVE, check, number
+from lamae_tutorial.data.parameters import POSITIVE, check, number, one_of
 from lamae_tutorial.metrics import as_numbers, auroc
 
+Measure = Literal["entropy", "total_variation"]
+
 _BASE = number("be > 1", lambda value: value > 1)
+_IMAGES = 1024  # images whose total variation is computed at a time
 _CHUNK = 1 << 17  # pixels counted at a time; bins and counts then fit into the processor's cache
 
 
@@ -61,17 +64,6 @@ def shannon_entropy(images: Images, base: float = 2, per_channel: bool = False) 
     return torch.cat(entropies).view(-1, per_image).mean(1)
 
 
-def variation(images: Tensor) -> Tensor:
-    """Return the total variation of each image, (N,): the sum of absolute differences of neighbouring pixels.
-
-    Parameters
-    ----------
-    images : float tensor (N, C, H, W)
-    """
-    down, right = images.diff(dim=2).abs(), images.diff(dim=3).abs()
-    return down.flatten(1).sum(1) + right.flatten(1).sum(1)
-
-
 def complexity_normalizer(images: Images) -> Tensor:
     """Return CN = ln(H + 1), where H is :func:`shannon_entropy` (LAMAE paper, Section 3.2.3).
 
@@ -86,10 +78,36 @@ def complexity_normalizer(images: Images) -> Tensor:
     return shannon_entropy(images).log1p()
 
 
-def complexity_normalized(scores: ArrayLike, images: Images, gamma: float = 1e-9) -> NDArray[np.float64]:
-    """Divide reconstruction errors by CN + gamma (LAMAE paper, Eqn 4): the "+" of AE+, MemAE+ and LAMAE+.
+def total_variation(images: Images) -> Tensor:
+    """Return the total variation of each image: how much neighbouring pixels differ.
 
-    A constant image has CN = 0, so its error is multiplied by 1 / gamma: such images are always detected.
+    This is the sum of the absolute differences of all horizontal and all vertical neighbours, over all channels.
+
+    Parameters
+    ----------
+    images : uint8 (N, C, H, W), or float in [0, 1]
+        Levels 0 to 255 count as 0 to 1. Floats are rounded to the 256 levels.
+
+    Returns
+    -------
+    float64 tensor (N,), >= 0
+        0 for a constant image.
+    """
+    sums = []
+    for part in _levels(images).split(_IMAGES):
+        levels = part.short()
+        sums.append(sum(levels.diff(dim=axis).abs().flatten(1).sum(1) for axis in (2, 3)))
+    return torch.cat(sums).double() / 255
+
+
+def complexity_normalized(
+    scores: ArrayLike, images: Images, measure: Measure = "entropy", gamma: float = 1e-9
+) -> NDArray[np.float64]:
+    """Divide reconstruction errors by the complexity of the images.
+
+    With "entropy" the divisor is CN + gamma (LAMAE paper, Eqn 4): this is the "+" of AE+, MemAE+ and LAMAE+. With
+    "total_variation" it is :func:`total_variation` + gamma, which is in no paper. A constant image has the complexity
+    0, so its error is multiplied by 1 / gamma: such images are always detected.
 
     Parameters
     ----------
@@ -97,6 +115,7 @@ def complexity_normalized(scores: ArrayLike, images: Images, gamma: float = 1e-9
         Reconstruction errors, >= 0; higher = more out-of-distribution.
     images : uint8 (N, C, H, W), or float in [0, 1]
         The images that were scored.
+    measure : {"entropy", "total_variation"}
     gamma : float
         Avoids a division by 0; > 0.
 
@@ -107,16 +126,18 @@ def complexity_normalized(scores: ArrayLike, images: Images, gamma: float = 1e-9
     Raises
     ------
     ValueError
-        Scores are negative (the division would reverse their order), the number of scores and images differs, or
-        `gamma` is not positive.
+        Scores are negative (the division would reverse their order), the number of scores and images differs, `gamma`
+        is not positive, or there is no such measure.
     """
     errors = as_numbers(scores)
     if errors.shape != (len(images),):
         raise ValueError(f"scores must have the shape ({len(images)},), one per image; got {errors.shape}")
     if errors.size and not errors.min() >= 0:
         raise ValueError(f"scores must be reconstruction errors, >= 0; got a score of {errors.min()}")
+    check("measure", measure, one_of(*get_args(Measure)))
     check("gamma", gamma, POSITIVE)
-    return errors / (complexity_normalizer(images).numpy() + gamma)
+    complexity = complexity_normalizer(images) if measure == "entropy" else total_variation(images)
+    return errors / (complexity.numpy() + gamma)
 
 
 @dataclass(frozen=True)

@@ -54,11 +54,11 @@ def test_run_goes_on_where_it_stopped(
 ) -> None:
     trained = []
 
-    def train(scenario, detector, seed):
+    def train(scenario, detector, seed, post_hoc):
         trained.append((detector.title, seed))
         if trained == [("AE", 0), ("LAMAE", 0)]:
             raise RuntimeError("out of memory")
-        return run_cell(scenario, detector, seed)
+        return run_cell(scenario, detector, seed, post_hoc)
 
     run_cell = cells.run_cell
     monkeypatch.setattr(cells, "run_cell", train)
@@ -136,10 +136,10 @@ def test_bad_arguments_end_with_2_and_say_why(
 def test_benchmark_ends_with_1_when_a_cell_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def train(scenario, detector, seed):
+    def train(scenario, detector, seed, post_hoc):
         if detector.title == "MemAE":
             raise RuntimeError("out of memory")
-        return run_cell(scenario, detector, seed)
+        return run_cell(scenario, detector, seed, post_hoc)
 
     run_cell = cells.run_cell
     monkeypatch.setattr(cells, "run_cell", train)

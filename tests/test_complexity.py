@@ -1,4 +1,4 @@
-"""Entropy compared with results by hand, scikit-image and the LAMAE paper's Table 3; the complexity normaliser."""
+"""Entropy compared with results by hand, scikit-image and the LAMAE paper's Table 3; total variation; normalisers."""
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from lamae_tutorial import (
     shannon_entropy,
 )
 from lamae_tutorial.benchmark.reported import reported_complexity
+from lamae_tutorial.complexity import total_variation
 
 RNG = np.random.default_rng(0)
 
@@ -54,6 +55,33 @@ def test_normalized_error_by_hand() -> None:
     corrected = complexity_normalized([3.0, 3.0], images)
     np.testing.assert_allclose(corrected, [3e9, 3 / np.log(2)], rtol=1e-8)
     np.testing.assert_allclose(complexity_normalized([3.0, 3.0], images, gamma=1.0)[0], 3.0)
+
+
+def test_total_variation_by_hand() -> None:
+    image = torch.tensor([[0, 51, 51], [255, 51, 0]], dtype=torch.uint8)
+    # horizontally 51 + 0 + 204 + 51, vertically 255 + 0 + 51; of 255
+    assert total_variation(image.view(1, 1, 2, 3)).tolist() == [612 / 255]
+    colour = torch.stack([image, image, torch.zeros_like(image)])[None]
+    assert total_variation(colour).tolist() == [2 * 612 / 255]
+    flat = torch.full((2, 1, 1, 1), 9, dtype=torch.uint8)
+    assert total_variation(flat).tolist() == [0, 0] and total_variation(flat).dtype == torch.float64
+
+
+def test_total_variation_equals_numpys_differences_of_many_images() -> None:
+    images = RNG.integers(0, 256, (1500, 3, 6, 5), dtype=np.uint8)
+    wide = images.astype(float) / 255
+    expected = sum(np.abs(np.diff(wide, axis=axis)).sum((1, 2, 3)) for axis in (2, 3))
+    np.testing.assert_allclose(total_variation(images), expected, rtol=1e-12)
+    assert torch.equal(total_variation(images), total_variation(torch.from_numpy(images).float() / 255))
+
+
+def test_error_normalized_by_total_variation() -> None:
+    images = torch.tensor([[7, 7], [0, 51]], dtype=torch.uint8).view(2, 1, 1, 2)
+    np.testing.assert_allclose(complexity_normalized([3.0, 3.0], images, "total_variation"), [3e9, 15], rtol=1e-8)
+    by_keyword = complexity_normalized([3.0, 3.0], images, measure="total_variation", gamma=0.8)
+    np.testing.assert_allclose(by_keyword, [3.75, 3])
+    with pytest.raises(ValueError, match=r"measure must be \"entropy\" or \"total_variation\"; got 'tv'"):
+        complexity_normalized([3.0, 3.0], images, measure="tv")
 
 
 def test_what_cannot_be_normalized_is_refused() -> None:

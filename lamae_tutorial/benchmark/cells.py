@@ -1,7 +1,8 @@
 """Train and evaluate one cell: one scenario, one detector and one seed.
 
 The results hold the metrics of each score on each OoD set. If the detector both rebuilds and classifies images, one
-more score combines the two (:func:`lamae_tutorial.conformal.fisher`).
+more score combines the two (:func:`lamae_tutorial.conformal.fisher`). Post-hoc detectors add theirs if they are asked
+for (:mod:`lamae_tutorial.benchmark.baselines`).
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lamae_tutorial.benchmark.baselines import post_hoc_scores, takes_post_hoc
 from lamae_tutorial.benchmark.experiments import CellSpec, ScenarioSpec
 from lamae_tutorial.benchmark.records import (
     Arrays,
@@ -73,19 +75,21 @@ def run_cells(
             yield run_cell(scenario, detector, seed)
 
 
-def run_cell(scenario: Scenario, detector: Detector, seed: int) -> Cell:
+def run_cell(scenario: Scenario, detector: Detector, seed: int, post_hoc: bool = False) -> Cell:
     """Train a detector on a scenario's ID images and evaluate it."""
     detector.fit(scenario.train.images, scenario.train.labels, scenario.validation)
-    return evaluate(detector, scenario, seed)
+    return evaluate(detector, scenario, seed, post_hoc)
 
 
-def evaluate(detector: Detector, scenario: Scenario, seed: int) -> Cell:
-    """Score all test sets of a scenario with a fitted detector."""
+def evaluate(detector: Detector, scenario: Scenario, seed: int, post_hoc: bool = False) -> Cell:
+    """Score all test sets of a scenario with a fitted detector and, if wanted, with post-hoc detectors as well."""
     sets = scored_sets(scenario)
     by_set = {key: detector.scores(part.images) for key, part in sets.items()}
     scores = {kind: {key: kinds[kind] for key, kinds in by_set.items()} for kind in detector.score_kinds}
-    if set(JOINED) <= set(detector.score_kinds):
+    if set(JOINED) <= set(detector.score_kinds) and "joint" not in detector.score_kinds:
         scores[" & ".join(JOINED)] = _joined(detector.scores(scenario.validation.images), by_set)
+    if post_hoc and takes_post_hoc(type(detector)):
+        scores |= post_hoc_scores(detector, scenario.train, sets)
     entropy = {key: shannon_entropy(part.images).numpy() for key, part in sets.items()}
     changed = variant(type(detector), detector.get_params(), _set_name(scenario))
     results = []
@@ -153,9 +157,12 @@ def cell_key(cell: CellSpec) -> str:
     settings = detector.get_params()
     del settings["device"], settings["verbose"]
     content = {"scenario": asdict(cell.scenario), "detector": cell.detector, "settings": settings}
-    recipe = find_detector(cell.detector).recipe
-    if recipe != 1:  # cells that are older than recipes keep their names
-        content["recipe"] = recipe
+    kind = find_detector(cell.detector)
+    # Cells that are older than recipes and post-hoc detectors keep their names.
+    if kind.recipe != 1:
+        content["recipe"] = kind.recipe
+    if cell.post_hoc and takes_post_hoc(kind):
+        content["post_hoc"] = True
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
     held_out = "" if cell.scenario.held_out is None else f"-without-{cell.scenario.held_out}"
     return f"{_file_name(f'{cell.scenario.id}{held_out}-{cell.detector}')}-seed{cell.seed}-{digest}"
@@ -164,7 +171,7 @@ def cell_key(cell: CellSpec) -> str:
 def compute(cell: CellSpec, root: str | None, device: str) -> Outcome:
     """Train and evaluate one cell. Return its record and its arrays."""
     scenario = kept_scenario(cell.scenario, cell.seed, root)
-    return _outcome(cell, run_cell(scenario, _detector(cell, device=device, verbose=False), cell.seed))
+    return _outcome(cell, run_cell(scenario, _detector(cell, device=device, verbose=False), cell.seed, cell.post_hoc))
 
 
 def compute_together(cells: Sequence[CellSpec], root: str | None, device: str) -> list[Outcome]:
@@ -175,7 +182,7 @@ def compute_together(cells: Sequence[CellSpec], root: str | None, device: str) -
     seeds = [cell.seed for cell in cells]
     outcomes = []
     for cell, scenario, detector in zip(cells, scenarios, detectors, strict=True):
-        record, arrays = _outcome(cell, evaluate(detector, scenario, cell.seed))
+        record, arrays = _outcome(cell, evaluate(detector, scenario, cell.seed, cell.post_hoc))
         outcomes.append(({**record, "side_by_side": seeds}, arrays))
     return outcomes
 

@@ -51,6 +51,9 @@ class CellSpec:
     epochs : int
     parameters : tuple of (str, value)
         Parameters that differ from the detector's settings for this in-distribution set.
+    post_hoc : bool
+        Whether the detector's features are also scored by :mod:`lamae_tutorial.benchmark.baselines`. Ignored for a
+        detector without the features of a classifier.
     """
 
     scenario: ScenarioSpec
@@ -58,6 +61,7 @@ class CellSpec:
     seed: int
     epochs: int
     parameters: tuple[tuple[str, Any], ...] = ()
+    post_hoc: bool = False
 
 
 def _held_out(
@@ -170,6 +174,7 @@ def experiment_cells(
     seeds: int | None = None,
     epochs: int | None = None,
     detectors: Sequence[str] | None = None,
+    post_hoc: bool = False,
 ) -> list[CellSpec]:
     """Return the cells of a table or figure, each once. Sorting by scenario and seed avoids loading images twice.
 
@@ -183,6 +188,8 @@ def experiment_cells(
     detectors : sequence of str, optional
         Run only these. A detector that the experiment does not contain runs on each of its scenarios, once for each
         number of epochs there, with the detector's own settings.
+    post_hoc : bool
+        See :class:`CellSpec`.
 
     Returns
     -------
@@ -197,7 +204,7 @@ def experiment_cells(
             replace(cell, detector=other, parameters=()) for other in others for cell in plan
         ]
     cells = dict.fromkeys(
-        replace(cell, seed=seed, epochs=epochs or cell.epochs)
+        replace(cell, seed=seed, epochs=epochs or cell.epochs, post_hoc=post_hoc)
         for cell in plan
         for seed in range(seeds or profile.seeds)
     )

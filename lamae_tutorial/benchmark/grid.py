@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from lamae_tutorial.benchmark.baselines import check_post_hoc
 from lamae_tutorial.benchmark.cells import Outcome, cell_key, compute, compute_together, forget_images
 from lamae_tutorial.benchmark.experiments import CellSpec
 from lamae_tutorial.benchmark.records import Result, read_records, write_cell
@@ -83,12 +84,13 @@ def run_grid(
     Raises
     ------
     ValueError, FileNotFoundError
-        A detector does not exist, data are missing (without a client), a finished cell is damaged, or another process
-        writes to this folder. Nothing has run yet.
+        A detector does not exist, data are missing (without a client), a finished cell is damaged, another process
+        writes to this folder, or post-hoc detectors cannot be used. Nothing has run yet.
     OSError
         The results cannot be written, or the cluster was lost. Finished cells are kept.
     """
     keys = {cell: cell_key(cell) for cell in cells}
+    check_post_hoc(cells)
     if client is None:
         _check_data(cells, data_root(root))
     make_folder(folder)

@@ -28,6 +28,7 @@ from lamae_tutorial.detectors import Detector
 
 Arrays = dict[str, NDArray[Any]]
 
+POST_HOC = " (post-hoc)"  # ends the kind of a score that another method made of the features of a trained classifier
 EXAMPLES = 8  # number of images and reconstructions kept per set
 
 
@@ -43,7 +44,8 @@ class Result:
         Title of the detector, as in the papers' tables, e.g. "LAMAE".
     score : str
         The kind of score, see :attr:`lamae_tutorial.Detector.score_kinds`. "error+ & msp" combines two, see
-        :func:`lamae_tutorial.conformal.fisher`.
+        :func:`lamae_tutorial.conformal.fisher`. "ViM (post-hoc)" is another method's score of the detector's features,
+        see :mod:`lamae_tutorial.benchmark.baselines`.
     default_score : str
         The detector's default kind.
     seed : int

@@ -17,6 +17,7 @@ from lamae_tutorial.detectors.memae import MemAE
 from lamae_tutorial.detectors.pixelcnn import PixelCNN
 from lamae_tutorial.detectors.registry import ENTRY_POINTS
 from lamae_tutorial.detectors.ssvae import SSVAE
+from lamae_tutorial.detectors.trivial import Trivial
 from lamae_tutorial.detectors.vae import VAE
 
 DETECTORS: dict[str, type[Detector]] = {
@@ -31,6 +32,7 @@ DETECTORS: dict[str, type[Detector]] = {
     "dsebm": DSEBM,
     "classifier": Classifier,
     "lance": LANCE,
+    "trivial": Trivial,
 }
 
 

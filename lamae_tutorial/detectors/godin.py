@@ -105,6 +105,11 @@ class GODIN(ClassifyingDetector):
         _, f, h, g = network(images + network.step * gradient.sign())
         return {"h": -h.amax(1), "g": -g, "f": -f.amax(1)}
 
+    def embed(self, network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features and the logits f of images that were not moved. No linear layer maps one to the other."""
+        features, f, _, _ = network(images)
+        return features, f
+
 
 class GODINNetwork(nn.Module):
     """Features, with h and g computed from them."""

@@ -97,6 +97,17 @@ class LAMAE(ClassifyingDetector, ReconstructionDetector):
         reconstructions, logits, _ = network(images)
         return {**self.reconstruction_scores(images, reconstructions), **confidence(logits)}
 
+    def embed(self, network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+        assert isinstance(network, LAMAENetwork)
+        features = network.classifier[:-1](network.encoder(images))  # the latent, if there are no hidden layers
+        return features, self.last_layer(network)(features)
+
+    def last_layer(self, network: nn.Module) -> nn.Linear:
+        assert isinstance(network, LAMAENetwork)
+        last = network.classifier[-1]
+        assert isinstance(last, nn.Linear)
+        return last
+
 
 def linear_skip(latent_dim: int, width: int) -> nn.Module:
     """Return a linear bottleneck: latents (B, latent_dim) to `width` numbers and back to (B, latent_dim)."""
@@ -109,7 +120,7 @@ class LAMAENetwork(nn.Module):
     def __init__(
         self,
         encoder: nn.Module,
-        classifier: nn.Module,
+        classifier: nn.Sequential,
         memory: LabelAssistedMemory,
         decoder: nn.Module,
         skip: nn.Module | None = None,

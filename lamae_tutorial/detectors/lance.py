@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lamae_tutorial.complexity import variation
 from lamae_tutorial.data.images import ImageShape, TrainingData
 from lamae_tutorial.detectors.classifier import Classifier, ClassifierNetwork, FeatureMemory, view_confidence
 from lamae_tutorial.detectors.pseudo_outliers import STRATEGIES, make_outliers
@@ -139,6 +138,11 @@ def parts(scores: Mapping[str, Tensor]) -> Tensor:
     """Return what is joined, (4, B): neighbours, the classifier's doubt, the error, and the error by complexity."""
     doubt = scores["msp"].clamp_min(1e-30).log()
     return torch.stack([scores["neighbours"], doubt, scores["error"], scores["error_tv"]])
+
+
+def variation(images: Tensor) -> Tensor:
+    """Return the total variation (N,) of float images as :func:`lamae_tutorial.complexity.total_variation` does."""
+    return sum((images.diff(dim=axis).abs().flatten(1).sum(1) for axis in (2, 3)), images.new_zeros(len(images)))
 
 
 class LANCENetwork(ClassifierNetwork):

@@ -52,3 +52,12 @@ class SSVAE(ClassifyingDetector, VariationalDetector):
         # The sum divided by the batch size: the loss of a batch without labels is 0, not 0 / 0.
         classification = F.cross_entropy(logits, labels, ignore_index=MISSING, reduction="sum") / len(labels)
         return negative_elbo.mean() + self.beta * classification
+
+    def embed(self, network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+        assert isinstance(network, VariationalNetwork)
+        features = network.features(images)
+        return features, self.last_layer(network)(features)
+
+    def last_layer(self, network: nn.Module) -> nn.Linear:
+        assert isinstance(network, VariationalNetwork) and network.classifier is not None
+        return network.classifier

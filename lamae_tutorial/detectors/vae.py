@@ -114,7 +114,7 @@ class VariationalNetwork(nn.Module):
         self,
         features: nn.Module,
         posterior: nn.Module,
-        classifier: nn.Module | None,
+        classifier: nn.Linear | None,
         decoder: nn.Module,
         noise: Tensor,
         min_log_variance: float,

@@ -18,10 +18,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from lamae_tutorial import DETECTORS, LAMAE, AutoEncoder, Detector, auroc, complexity_normalized
+from lamae_tutorial.detectors.classifying import ClassifyingDetector
 
 Bars = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 TUPLES = str.maketrans("()", "[]", ",")  # JSON turns tuples into lists
 KINDS = {**DETECTORS, **contributed()}
+CLASSIFYING = [name for name, kind in KINDS.items() if issubclass(kind, ClassifyingDetector)]
 # On the bars after 25 epochs. With seeds 0 to 7 GODIN reached at least 0.984 and every other detector at least 0.999.
 EASY_AUROC = 0.95
 # The defaults were chosen for 28 x 28 images; 8 x 8 images have too few pixels for them. On these GODIN chooses a step
@@ -195,6 +197,22 @@ def test_a_validation_set_of_ones_own_is_not_trained_on(name: str, bars: Bars) -
     assert detector.image_shape_ == (1, 8, 8)
     in_closed_form = type(detector).loss is Detector.loss
     assert {epoch["epoch"] for epoch in detector.history_} == (set() if in_closed_form else {1})  # in every stage
+
+
+@pytest.mark.parametrize("name", CLASSIFYING)
+def test_a_classifier_shows_its_features(name: str, detector: ClassifyingDetector, bars: Bars) -> None:
+    features, logits = detector.features(bars[0])
+    assert features.dtype == logits.dtype == np.float32 and features.ndim == 2
+    assert (len(features), logits.shape) == (240, (240, 3))
+    np.testing.assert_array_equal(logits.argmax(1), detector.classify(bars[0]))
+    if name == "godin":
+        with pytest.raises(ValueError, match="GODIN has no linear layer from its features to its logits"):
+            detector.last_layer(detector.network_)
+        return
+    layer = detector.last_layer(detector.network_)
+    with torch.no_grad():
+        by_layer = layer(torch.from_numpy(features))
+    np.testing.assert_allclose(by_layer, logits, rtol=1e-3, atol=1e-3)
 
 
 def test_calibration_per_class_and_by_the_corrected_error(bars: Bars, fitted: dict[str, Detector]) -> None:
