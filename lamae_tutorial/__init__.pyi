@@ -3,6 +3,7 @@ from .complexity import characterize as characterize
 from .complexity import complexity_normalized as complexity_normalized
 from .complexity import complexity_normalizer as complexity_normalizer
 from .complexity import shannon_entropy as shannon_entropy
+from .complexity import total_variation as total_variation
 from .data.catalogue import load_images as load_images
 from .data.images import ImageSet as ImageSet
 from .data.images import bring_to_shape as bring_to_shape
@@ -14,10 +15,12 @@ from .data.synthetic import noise_images as noise_images
 from .detectors import DETECTORS as DETECTORS
 from .detectors.autoencoder import AutoEncoder as AutoEncoder
 from .detectors.base import Detector as Detector
+from .detectors.classifier import Classifier as Classifier
 from .detectors.difference import DifferenceDetector as DifferenceDetector
 from .detectors.dsebm import DSEBM as DSEBM
 from .detectors.godin import GODIN as GODIN
 from .detectors.lamae import LAMAE as LAMAE
+from .detectors.lance import LANCE as LANCE
 from .detectors.memae import MemAE as MemAE
 from .detectors.pixelcnn import PixelCNN as PixelCNN
 from .detectors.ssvae import SSVAE as SSVAE

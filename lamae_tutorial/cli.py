@@ -163,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument(
         "--data", required=True, metavar="SET", help="a folder of images or of class folders, an .npz file, or a name"
     )
-    fit.add_argument("--detector", default="lamae", metavar="NAME", help="(default: %(default)s)")
+    fit.add_argument("--detector", default="lance", metavar="NAME", help="(default: %(default)s)")
     fit.add_argument("--out", type=_path, required=True, metavar="MODEL", help="a new folder, or a model to replace")
     fit.add_argument("--resize", type=_positive, metavar="N", help="bring the images of a folder to N x N")
     fit.add_argument(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lamae_tutorial import LAMAE, AutoEncoder, load_images
+from lamae_tutorial import LAMAE, LANCE, AutoEncoder, load_images
 from lamae_tutorial.cli import main
 from lamae_tutorial.own_images.scoring import Summary, read_rows
 from lamae_tutorial.own_images.suspects import _densities
@@ -31,19 +31,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_fit_and_score(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, out, page = tmp_path / "model", tmp_path / "scores.csv", tmp_path / "page.html"
-    settings = ["--resize", "8", "--epochs", "30", "--score", "error+", "--device", "cpu"]
+    settings = ["--resize", "8", "--epochs", "30", "--device", "cpu"]
     assert main(["fit", "--data", str(folder / "known"), "--out", str(model), *settings]) == 0
     assert "Calibrated with 54 images that were not trained on; lowest alpha: 0.0182" in capsys.readouterr().out
-    detector = LAMAE.load(model)
+    detector = LANCE.load(model)  # the default
     assert detector.class_names_ == ("digit 0", "digit 1", "digit 2")
-    assert detector.calibration_kind_ == "error+"
+    assert detector.calibration_kind_ == "joint"
     command = ["score", str(model), str(folder / "other"), "--out", str(out), "--report", str(page), "--device", "cpu"]
     assert main([*command, "--resize", "--workers", "0"]) == 3, "a file could not be scored"
     rows = list(read_rows(out))
     assert [row["path"] for row in rows if row["problem"]] == [str(folder / "other" / "broken.png")]
     scored = [row for row in rows if not row["problem"]]
     assert {row["predicted_class"] for row in scored} <= set(detector.class_names_)
-    assert np.mean([row["verdict"] == "ood" for row in scored]) > 0.5
+    assert np.mean([row["verdict"] == "ood" for row in scored]) > 0.9
     assert f"{len(rows)} images" in capsys.readouterr().out
     html = page.read_text()
     assert html.count("data:image/svg+xml;base64,") == 2
@@ -88,7 +88,7 @@ def test_fit_trains_on_81_percent_of_the_images(folder: Path, tmp_path: Path, mo
     ("arguments", "message"),
     [
         (["fit", "--data", "KNOWN", "--out", "MODEL"], "bring them to one size"),
-        (["fit", "--data", "OTHER", "--resize", "8", "--out", "MODEL"], "LAMAE needs the class labels"),
+        (["fit", "--data", "OTHER", "--resize", "8", "--out", "MODEL"], "LANCE needs the class labels"),
         (["fit", "--data", "digits", "--resize", "8", "--out", "MODEL"], "digits is not a folder"),
         (["fit", "--data", "KNOWN", "--detector", "lame", "--out", "MODEL"], "unknown detector lame"),
         (["fit", "--data", "KNOWN", "--out", "KNOWN"], "is not a saved detector; name another folder"),
