@@ -17,9 +17,9 @@ from torch import Tensor
 from lamae_tutorial import auroc, leave_one_class_out
 from lamae_tutorial.benchmark.provenance import provenance
 from lamae_tutorial.benchmark.settings import new_detector
-from lamae_tutorial.detectors.lance import LANCE, Judge
+from lamae_tutorial.detectors.lance import LANCE, RARE, Judge
 
-# Surprises that are added; "|" takes the higher one. True: compared within the predicted class.
+# Surprises that are added; "|" takes the higher one.
 PARTS = {
     "joint": ["neighbours", "msp", "error|error_tv"],
     "without neighbours": ["msp", "error|error_tv"],
@@ -29,6 +29,7 @@ PARTS = {
     "total variation alone": ["neighbours", "msp", "error_tv"],
     "largest logit instead of probability": ["neighbours", "max_logit", "error|error_tv"],
 }
+# True: compared within the predicted class.
 BY_CLASS = {"neighbours": True, "msp": False, "max_logit": False, "error": True, "error+": True, "error_tv": True}
 
 
@@ -49,17 +50,17 @@ def rows(detector: LANCE, sets: dict[str, Tensor]) -> dict[str, float]:
     found = {}
     for name, parts in PARTS.items():
         total = {
-            key: sum(
-                (weight if part.startswith("error") else 1)
-                * torch.stack([of[kind] for kind in part.split("|")]).amax(0)
-                for part in parts
-            )
-            for key, of in surprises.items()
+            key: torch.stack([_surprise(of, part, weight) for part in parts]).sum(0) for key, of in surprises.items()
         }
         found[name] = 100 * auroc(total["test"], total["ood"])
     alone = {f"{kind} alone": 100 * auroc(scores["test"][kind], scores["ood"][kind]) for kind in scores["test"]}
     assert abs(found["joint"] - alone["joint alone"]) < 0.01, "the rows are computed as the detector computes them"
     return found | alone | {"weight of the reconstruction": weight}
+
+
+def _surprise(surprises: dict[str, Tensor], part: str, weight: float) -> Tensor:
+    highest = torch.stack([surprises[kind] for kind in part.split("|")]).amax(0)
+    return weight * (highest - RARE).clamp_min(0) if part.startswith("error") else highest
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ joined by their p-values on ID validation images. The weight of the reconstructi
 are made of the same images: no OoD image has a say.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ BY_CLASS = (True, False, True, True)
 WEIGHTS = (0.25, 0.5, 1.0)  # of the reconstruction, to choose from
 _LEVELS = 17
 _TAIL = 0.1  # share of ID images from which on surprise grows linearly
+RARE = -math.log(0.02)  # surprise from which on the reconstruction counts
 _NARROWEST = 0.1  # distance of two levels, as a share of the scale: rounding must not change a surprise much
 _SMALLEST = 0.01  # scale, as a share of the 90% quantile, for the same reason
 _FEWEST = 50  # images of a class that give it levels of its own
@@ -46,10 +48,10 @@ class LANCE(Classifier, ReconstructionDetector):
     `reduction` of :class:`lamae_tutorial.detectors.reconstruction.ReconstructionDetector`. Labels 0..S-1 are needed.
 
     Scores: "joint", the sum of the surprises (:class:`Judge`) of "neighbours", of the logarithm of "msp", and, with a
-    weight, of "error" or "error_tv", whichever is higher; "neighbours", minus the cosine of the features and their k-th
-    nearest stored ones *of the predicted class*; "max_logit", "energy" and "msp" as for the classifier; "error", the
-    squared error of the image rebuilt from its k nearest stored features of the predicted class; "error+"; and
-    "error_tv", the error divided by the total variation.
+    weight, of "error" or "error_tv", whichever is higher (:meth:`Judge.join`); "neighbours", minus the cosine of the
+    features and their k-th nearest stored ones *of the predicted class*; "max_logit", "energy" and "msp" as for the
+    classifier; "error", the squared error of the image rebuilt from its k nearest stored features of the predicted
+    class; "error+"; and "error_tv", the error divided by the total variation.
 
     Attributes
     ----------
@@ -251,6 +253,10 @@ class Judge(nn.Module):
         return beyond - torch.log1p(-(1 - _TAIL) * passed)
 
     def join(self, surprises: Tensor) -> Tensor:
-        """Return the joined score (B,) of the surprises of :func:`parts`, (4, B)."""
+        """Return the joined score (B,) of the surprises of :func:`parts`, (4, B).
+
+        The reconstruction counts only as far as it is more surprising than for all but 2% of the ID images: good
+        decoders rebuild near outliers too, but not those that are far from all training images.
+        """
         neighbours, doubt, error, complexity = surprises
-        return neighbours + doubt + self.weight * torch.maximum(error, complexity)
+        return neighbours + doubt + self.weight * (torch.maximum(error, complexity) - RARE).clamp_min(0)

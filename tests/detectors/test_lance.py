@@ -95,7 +95,9 @@ def test_the_joined_score_by_hand() -> None:
     judge = Judge(4, 1)
     judge.weight.fill_(0.5)
     surprises = torch.tensor([[1.0], [2.0], [3.0], [5.0]])
-    assert judge.join(surprises).item() == 1 + 2 + 0.5 * 5
+    assert judge.join(surprises).item() == pytest.approx(1 + 2 + 0.5 * (5 + np.log(0.02)))
+    surprises[3] = 3.5
+    assert judge.join(surprises).item() == 3, "2% of the ID images are rebuilt as badly"
     given = {"neighbours": -0.5, "msp": 0.1, "error": 7.0, "error_tv": 0.3}
     scores = {name: torch.tensor([value]) for name, value in given.items()}
     torch.testing.assert_close(parts(scores)[:, 0], torch.tensor([-0.5, float(np.log(0.1)), 7.0, 0.3]))
