@@ -13,7 +13,10 @@ _PACKAGES = ("lamae-tutorial", "torch", "torchvision", "numpy", "scikit-learn")
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
-    """Return versions, commit of the checkout (None outside a checkout), device and threads, as values for JSON."""
+    """Return versions, commit of the checkout (None outside a checkout), device, processor and threads, for JSON.
+
+    The numbers depend on the processor too: PyTorch's kernels differ with its instruction set.
+    """
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -24,8 +27,18 @@ def provenance(device: torch.device) -> dict[str, Any]:
         "versions": versions,
         "commit": _commit(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})",
+        "processor": _processor(),
         "threads": torch.get_num_threads(),
     }
+
+
+@cache
+def _processor() -> str:
+    """Return the processor's model, as far as the system tells it, and the instruction set that PyTorch uses."""
+    names = Path("/proc/cpuinfo")  # Linux; `platform.processor` has no model there
+    lines = names.read_text().splitlines() if names.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{models[0] if models else platform.processor()} ({torch.backends.cpu.get_cpu_capability()})"
 
 
 @cache  # later changes of files do not change the imported code

@@ -120,6 +120,7 @@ def test_a_detector_in_closed_form_leaves_a_record(cells: list[Cell]) -> None:
     record = cell_record(replace(cell, detector=detector))
     assert (record["epochs_run"], record["best_epoch"], record["training_seconds"]) == (0, None, 0)
     assert record["provenance"]["device"].startswith("cpu")
+    assert record["provenance"]["processor"].endswith(f"({torch.backends.cpu.get_cpu_capability()})")
 
 
 def test_arrays_are_named_by_score_and_set(cells: list[Cell]) -> None:
