@@ -109,7 +109,7 @@ def test_a_record_says_where_its_numbers_come_from(cells: list[Cell]) -> None:
     assert record["data"] == {"digits train": train.sha256, "digits test": test.sha256}
     assert {len(result.data) for result in cells[1].results} == {12}
     source = record["provenance"]
-    assert set(source) == {"versions", "commit", "device", "threads"}
+    assert set(source) == {"versions", "commit", "device", "processor", "threads"}
     assert source["versions"]["torch"] == torch.__version__.split("+")[0] and source["device"].startswith("cpu")
 
 
