@@ -108,7 +108,7 @@ PROFILES = {
         difference_epochs=5,
         pixelcnn_epochs=1,
         classifier_epochs=4,
-        cifar10_classifier_epochs=8,
+        cifar10_classifier_epochs=4,
     ),
     "paper": _PAPER,
 }
