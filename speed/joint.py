@@ -2,8 +2,8 @@
 
 Run: python speed/joint.py --id SET --held-out CLASS ... [--seeds N] [--epochs N] [--data DIR] [--out FILE]
 
-Each class and seed is trained once; all rows are computed from its scores. The weight of the reconstruction is the one
-that `fit` chose without OoD images. Training without augmentation or rotations: `speed/choices.py lance`.
+Each class and seed is trained once; all rows are computed from its scores. The weights are those that
+`fit` chose without OoD images. Training without augmentation or rotations: `speed/choices.py lance`.
 """
 
 import argparse
@@ -37,7 +37,8 @@ def rows(detector: LANCE, sets: dict[str, Tensor]) -> dict[str, float]:
     """Return the AUROC of each row of `PARTS` and of each score alone, in percent."""
     scores = {key: detector.scores(images) for key, images in sets.items()}
     predicted = {key: torch.from_numpy(detector.classify(images)) for key, images in sets.items()}
-    weight = float(detector.network_.judge.weight)
+    judge = detector.network_.judge
+    weights = {"msp": float(judge.doubt), "max_logit": float(judge.doubt), "error": float(judge.weight)}
     surprises: dict[str, dict[str, Tensor]] = {key: {} for key in sets}
     for kind, by_class in BY_CLASS.items():
         judge = Judge(1, detector.num_classes_)
@@ -50,17 +51,20 @@ def rows(detector: LANCE, sets: dict[str, Tensor]) -> dict[str, float]:
     found = {}
     for name, parts in PARTS.items():
         total = {
-            key: torch.stack([_surprise(of, part, weight) for part in parts]).sum(0) for key, of in surprises.items()
+            key: torch.stack([_surprise(of, part, weights) for part in parts]).sum(0) for key, of in surprises.items()
         }
         found[name] = 100 * auroc(total["test"], total["ood"])
     alone = {f"{kind} alone": 100 * auroc(scores["test"][kind], scores["ood"][kind]) for kind in scores["test"]}
     assert abs(found["joint"] - alone["joint alone"]) < 0.01, "the rows are computed as the detector computes them"
-    return found | alone | {"weight of the reconstruction": weight}
+    return found | alone | {f"weight of {kind}": weights[kind] for kind in ("msp", "error")}
 
 
-def _surprise(surprises: dict[str, Tensor], part: str, weight: float) -> Tensor:
-    highest = torch.stack([surprises[kind] for kind in part.split("|")]).amax(0)
-    return weight * (highest - RARE).clamp_min(0) if part.startswith("error") else highest
+def _surprise(surprises: dict[str, Tensor], part: str, weights: dict[str, float]) -> Tensor:
+    kinds = part.split("|")
+    highest = torch.stack([surprises[kind] for kind in kinds]).amax(0)
+    if kinds[0].startswith("error"):
+        return weights["error"] * (highest - RARE).clamp_min(0)
+    return weights.get(part, 1) * highest
 
 
 def main() -> None:

@@ -3,8 +3,8 @@
 LAMAE's idea is kept: the classifier says which part of the memory may be read. Here the memory holds stored features of
 training images instead of learnt slots. An image is judged by how far the nearest features of its predicted class are,
 by the classifier's doubt, and by how badly a decoder rebuilds the image from these neighbours. The three scores are
-joined by their p-values on ID validation images. The weight of the reconstruction is chosen with pseudo-outliers, which
-are made of the same images: no OoD image has a say.
+joined by their p-values on ID validation images. The classifier's errors on these images weigh the doubt, and
+pseudo-outliers made of them the reconstruction: no OoD image has a say.
 """
 
 import math
@@ -29,6 +29,7 @@ from lamae_tutorial.training.loop import History, as_float, in_stages, train
 # doubt is not: it is highest where classes overlap, and this is where it tells most.
 BY_CLASS = (True, False, True, True)
 WEIGHTS = (0.25, 0.5, 1.0)  # of the reconstruction, to choose from
+DOUBT = (0.25, 2.0)  # lowest and highest weight of the classifier's doubt
 _LEVELS = 17
 _TAIL = 0.1  # share of ID images from which on surprise grows linearly
 RARE = -math.log(0.02)  # surprise from which on the reconstruction counts
@@ -47,14 +48,17 @@ class LANCE(Classifier, ReconstructionDetector):
     Parameters are those of :class:`lamae_tutorial.detectors.classifier.Classifier`, and `channels` (of the decoder) and
     `reduction` of :class:`lamae_tutorial.detectors.reconstruction.ReconstructionDetector`. Labels 0..S-1 are needed.
 
-    Scores: "joint", the sum of the surprises (:class:`Judge`) of "neighbours", of the logarithm of "msp", and, with a
-    weight, of "error" or "error_tv", whichever is higher (:meth:`Judge.join`); "neighbours", minus the cosine of the
+    Scores: "joint", the weighted sum of the surprises (:class:`Judge`) of "neighbours", of the logarithm of "msp", and
+    of "error" or "error_tv", whichever is higher (:meth:`Judge.join`); "neighbours", minus the cosine of the
     features and their k-th nearest stored ones *of the predicted class*; "max_logit", "energy" and "msp" as for the
     classifier; "error", the squared error of the image rebuilt from its k nearest stored features of the predicted
     class; "error+"; and "error_tv", the error divided by the total variation.
 
     Attributes
     ----------
+    network_.judge.doubt : float32 ()
+        Weight of the classifier's doubt in "joint": the percentage of ID validation images that it classifies wrongly,
+        but at least 0.25 and at most 2. Where classes overlap, doubt tells more.
     network_.judge.weight : float32 ()
         Weight of the reconstruction in "joint". `fit` takes the one with the highest mean AUROC of ID validation images
         against pseudo-outliers made of them, over all strategies of
@@ -83,8 +87,21 @@ class LANCE(Classifier, ReconstructionDetector):
     def train_network(self, network: nn.Module, data: TrainingData) -> History:
         assert isinstance(network, LANCENetwork)
         read_memory: Callable[[Tensor], Tensor] = network.read
+        judge: Judge = network.judge
         shorter = copy(self)
         shorter.epochs = -(-self.epochs // 4)
+
+        def classifier() -> History:
+            history = super(LANCE, self).train_network(network, data)
+            assert data.validation_labels is not None  # as there are labels
+            parts = data.validation_images.split(_JUDGED)
+            with torch.no_grad():
+                predicted = torch.cat(
+                    [network.classify(as_float(part.to(judge.doubt.device))).argmax(1) for part in parts]
+                )
+            wrong = (predicted.cpu() != data.validation_labels.cpu()).double().mean()
+            judge.doubt.fill_(float((100 * wrong).clamp(*DOUBT)))
+            return history
 
         def rebuilding(decoder: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
             with torch.no_grad():
@@ -92,7 +109,7 @@ class LANCE(Classifier, ReconstructionDetector):
             return self.reconstruction_error(images, decoder(read)).mean()
 
         return in_stages(
-            classifier=lambda: super(LANCE, self).train_network(network, data),
+            classifier=classifier,
             decoder=lambda: train(network.decoder, rebuilding, data, shorter, one_cycle=True),
         )
 
@@ -207,18 +224,20 @@ class Judge(nn.Module):
         Quantiles of the ID scores, from the lowest score to the 90% quantile, for each predicted class.
     scale : float32 (parts, S)
         Mean distance of the highest 10% of the ID scores from the 90% quantile.
-    weight : float32 ()
-        Weight of the reconstruction in the joined score.
+    doubt, weight : float32 ()
+        Weights of the classifier's doubt and of the reconstruction in the joined score.
     """
 
     levels: Tensor
     scale: Tensor
+    doubt: Tensor
     weight: Tensor
 
     def __init__(self, parts: int, num_classes: int) -> None:
         super().__init__()
         self.register_buffer("levels", torch.zeros(parts, num_classes, _LEVELS))
         self.register_buffer("scale", torch.ones(parts, num_classes))
+        self.register_buffer("doubt", torch.ones(()))
         self.register_buffer("weight", torch.ones(()))
 
     def learn(self, scores: Tensor, predicted: Tensor, by_class: Sequence[bool]) -> None:
@@ -259,4 +278,4 @@ class Judge(nn.Module):
         decoders rebuild near outliers too, but not those that are far from all training images.
         """
         neighbours, doubt, error, complexity = surprises
-        return neighbours + doubt + self.weight * (torch.maximum(error, complexity) - RARE).clamp_min(0)
+        return neighbours + self.doubt * doubt + self.weight * (torch.maximum(error, complexity) - RARE).clamp_min(0)

@@ -94,10 +94,11 @@ def test_a_judge_of_one_or_two_images_is_finite(n: int) -> None:
 def test_the_joined_score_by_hand() -> None:
     judge = Judge(4, 1)
     judge.weight.fill_(0.5)
+    judge.doubt.fill_(0.25)
     surprises = torch.tensor([[1.0], [2.0], [3.0], [5.0]])
-    assert judge.join(surprises).item() == pytest.approx(1 + 2 + 0.5 * (5 + np.log(0.02)))
+    assert judge.join(surprises).item() == pytest.approx(1 + 0.25 * 2 + 0.5 * (5 + np.log(0.02)))
     surprises[3] = 3.5
-    assert judge.join(surprises).item() == 3, "2% of the ID images are rebuilt as badly"
+    assert judge.join(surprises).item() == 1.5, "2% of the ID images are rebuilt as badly"
     given = {"neighbours": -0.5, "msp": 0.1, "error": 7.0, "error_tv": 0.3}
     scores = {name: torch.tensor([value]) for name, value in given.items()}
     torch.testing.assert_close(parts(scores)[:, 0], torch.tensor([-0.5, float(np.log(0.1)), 7.0, 0.3]))
@@ -116,6 +117,16 @@ def test_outliers_that_the_classifier_trusts_are_found(bars: Bars) -> None:
         assert auroc(inside, detector.score(outliers)) > 0.97, name
     assert detector.network_.judge.weight.item() in (0.25, 0.5, 1.0)
     assert [entry["stage"] for entry in detector.history_] == ["classifier"] * 12 + ["decoder"] * 3
+
+
+@pytest.mark.parametrize(("wrong", "weight"), [(0, 0.25), (1, 1.0), (50, 2.0)])
+def test_the_doubt_weighs_as_much_as_the_classifier_errs(wrong: int, weight: float, bars: Bars) -> None:
+    images, labels, _ = bars
+    detector = LANCE(epochs=12, batch_size=16, random_state=0, memory_size=20)
+    validation, right = images[:100], labels[:100].clone()
+    right[:wrong] = (right[:wrong] + 1) % 3
+    detector.fit(images, labels, (validation, right))
+    assert detector.network_.judge.doubt.item() == pytest.approx(weight)
 
 
 def test_the_weight_is_chosen_without_ood_images_and_is_saved(bars: Bars, tmp_path) -> None:
