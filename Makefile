@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NOTEBOOKS := $(wildcard book/notebooks/*.ipynb)
 
-.PHONY: book test notebooks student colab clean
+.PHONY: book test notebooks student address colab clean
 
 # The networks are small: a second thread gains little, and costs much where the cores are busy.
 book test: export OMP_NUM_THREADS = 1
@@ -31,12 +31,29 @@ notebooks: $(VENV)/.installed
 student: $(VENV)/.installed
 	$(BIN)/python tools/student.py $(NOTEBOOKS)
 
-# In Colab's own Python, which keeps its torch and numpy: install as a reader does, then run every chapter.
+# Stamp the repository's address into all files that name it: make address URL=https://github.com/OWNER/NAME
+address:
+	$(PYTHON) tools/address.py $(if $(URL),'$(URL)')
+
+# Run every chapter as on Colab, above $(PYTHON)'s packages. Its first cell installs from the project's address, for
+# which git takes the last commit here. torch and numpy must stay as they are.
+colab: COLAB := $(CURDIR)/runs/colab
+colab: export IPYTHONDIR = $(COLAB)/ipython
+colab: export GIT_CONFIG_COUNT = 1
+colab: export GIT_CONFIG_KEY_0 = url.file://$(CURDIR).insteadOf
+colab: export GIT_CONFIG_VALUE_0 = $(shell $(PYTHON) tools/address.py)
 colab:
-	$(PYTHON) -m pip install --quiet . papermill ipykernel
-	mkdir -p runs/colab
+	rm -rf $(COLAB)
+	mkdir -p $(IPYTHONDIR)/profile_default/startup
+	echo 'import sys; sys.modules["google.colab"] = sys' > $(IPYTHONDIR)/profile_default/startup/colab.py
+	$(PYTHON) -m venv --without-pip $(COLAB)/venv
+	$(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > $$($(COLAB)/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/below.pth
+	$(COLAB)/venv/bin/python -m pip install --quiet papermill ipykernel
 	set -e; for notebook in $(NOTEBOOKS); do \
-	  $(PYTHON) -m papermill --kernel python3 --cwd runs/colab $$notebook runs/colab/$$(basename $$notebook); done
+	  $(COLAB)/venv/bin/python -m papermill --kernel python3 --cwd $(COLAB) $$notebook $(COLAB)/$$(basename $$notebook); done
+	ls $(COLAB)/venv/lib/python*/site-packages | grep ^lamae_tutorial
+	! ls $(COLAB)/venv/lib/python*/site-packages | grep -E '^(torch|numpy)$$'
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; name one: make PYTHON=python3.12 ...")'

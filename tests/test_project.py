@@ -71,17 +71,97 @@ def test_book_configuration_has_both_names() -> None:
         assert (ROOT / name).resolve() == ROOT / "book" / name
 
 
-def test_the_projects_address_stands_in_two_places_and_is_the_same() -> None:
-    url = yaml.safe_load(text("book/_config.yml"))["repository"]["url"]
-    assert PROJECT["urls"]["Repository"] == url
-    assert all(each == url or each.startswith(f"{url}/") for each in PROJECT["urls"].values())
-    address = url.removeprefix("https://")
+def files_in_git() -> list[str]:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
     files = [name for name in listed.split("\0") if name and (ROOT / name).is_file() and not (ROOT / name).is_symlink()]
     if not files:
         pytest.skip("not a git checkout")
-    found = [name for name in files if address in (ROOT / name).read_text(errors="ignore")]
-    assert found == ["book/_config.yml", "pyproject.toml"]
+    return files
+
+
+STAMPED = {"CITATION.cff", "book/_config.yml", "pyproject.toml"}
+STAMPED |= {str(path.relative_to(ROOT)) for path in (ROOT / "book/notebooks").glob("*.ipynb")}
+
+
+def test_the_projects_address_is_the_same_wherever_it_stands() -> None:
+    url = yaml.safe_load(text("book/_config.yml"))["repository"]["url"]
+    assert yaml.safe_load(text("CITATION.cff"))["repository-code"] == url
+    assert PROJECT["urls"]["Repository"] == url
+    assert all(each == url or each.startswith(f"{url}/") for each in PROJECT["urls"].values())
+    for name in files_in_git():
+        content = (ROOT / name).read_text(errors="ignore")
+        assert (url.removeprefix("https://") in content) == (name in STAMPED), name
+        if not name.startswith("tests/"):
+            # Nothing is on PyPI. An extra is named only to those who have the package: pip then adds what it needs.
+            sources = re.findall(r"pip install (?:--quiet )?(git\+[^\s\\\"'`]+|lamae-tutorial(?!\[))", content)
+            assert set(sources) == ({f"git+{url}"} if name.endswith(".ipynb") else set()), name
+
+
+def run_address(folder: Path, *url: str) -> subprocess.CompletedProcess[str]:
+    tool = [sys.executable, str(folder / "tools/address.py")]
+    return subprocess.run([*tool, *url], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    for name in files_in_git():
+        if not name.startswith("book/results/"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    # The old address begins a longer one here, which is another repository's.
+    with (tmp_path / "pyproject.toml").open("a") as project:
+        project.write(f"# {PROJECT['urls']['Repository']}-data, {PROJECT['urls']['Repository']}.old\n")
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("ending", ["", "/", ".git"])
+def test_make_address_changes_each_place_and_nothing_else(copy: Path, ending: str) -> None:
+    old, new, before = PROJECT["urls"]["Repository"], "https://github.com/some-one/lamae-tutorial-2", contents(copy)
+    ended = run_address(copy, new + ending)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith(f"{new} stands in book/_config.yml, ")
+    after = contents(copy)
+    assert {name for name in before if after[name] != before[name]} == STAMPED
+    for name in STAMPED:
+        others = f"{old}-data, {old}.old"
+        expected = before[name].decode().replace(others, "OTHERS").replace(old, new).replace("OTHERS", others)
+        assert after[name].decode() == expected
+    assert run_address(copy).stdout == f"{new}\n"
+    assert run_address(copy, old).returncode == 0 and contents(copy) == before
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://github.com/someone/lamae-tutorial",
+        "github.com/someone/lamae-tutorial",
+        "git@github.com:someone/lamae-tutorial",
+        "https://github.com/some one/lamae-tutorial",
+        "https://github.com/someone/lamae-tutorial ",
+        "https://github.com/someone/lamae-tutorial\n",
+        "https://github.com/someone",
+        "https://github.com/someone/lamae-tutorial/tree/main",
+        "https://github.com/someone/.git",
+        "https://gitlab.com/someone/lamae-tutorial",
+    ],
+)
+def test_make_address_refuses_what_is_no_address(copy: Path, url: str) -> None:
+    before = contents(copy)
+    ended = run_address(copy, url)
+    assert ended.returncode == 2 and contents(copy) == before
+    assert ended.stderr.endswith(f"expected https://github.com/OWNER/NAME, got {url!r}\n")
+
+
+def test_make_address_changes_nothing_if_one_place_has_another_address(copy: Path) -> None:
+    (copy / "CITATION.cff").write_text("repository-code: https://github.com/other/one\n")
+    before = contents(copy)
+    ended = run_address(copy, "https://github.com/someone/lamae-tutorial")
+    assert ended.returncode == 1 and contents(copy) == before
+    assert "nothing changed: CITATION.cff lacks the address" in ended.stderr
 
 
 def test_readme_ci_and_workflows_call_the_same_targets() -> None:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 BOOK = Path(__file__).parent.parent.parent / "book"
+ADDRESS = yaml.safe_load((BOOK / "_config.yml").read_text())["repository"]["url"]
 CHAPTERS = sorted((BOOK / "notebooks").glob("*.ipynb"))
 SHORTEST = BOOK / "notebooks" / "07_threshold.ipynb"
 
@@ -99,7 +100,7 @@ shell, installed = InteractiveShell.instance(), []
 shell.register_magic_function(installed.append, "line", "pip")
 assert shell.run_cell({first!r}).success and installed == []
 sys.modules["google.colab"] = types.ModuleType("google.colab")
-assert shell.run_cell({first!r}).success and installed == ["install --quiet lamae-tutorial"], installed
+assert shell.run_cell({first!r}).success and installed == ["install --quiet git+{ADDRESS}"], installed
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
