@@ -1,15 +1,19 @@
 """Write the chapters for students, with a stub in place of each solution and without outputs.
 
 Run: python tools/student.py NOTEBOOK ... --out DIR
+
+The diagrams that the chapters show are copied into DIR as well.
 """
 
 import argparse
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
 
 START = re.compile(r"```\{solution-start\} (\S+)")
+DIAGRAMS = Path(__file__).parent.parent / "book" / "diagrams"
 END = re.compile(r"```\{solution-end\}\s*```\n*")
 
 
@@ -43,7 +47,11 @@ def without_solutions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def _add_text(cells: list[nbformat.NotebookNode], source: str, name: str) -> None:
     if source.strip():
-        cells.append(nbformat.v4.new_markdown_cell(source.strip("\n"), id=f"{name}-{len(cells)}"))
+        cells.append(
+            nbformat.v4.new_markdown_cell(
+                source.strip("\n").replace("](../diagrams/", "](diagrams/"), id=f"{name}-{len(cells)}"
+            )
+        )
 
 
 def main() -> None:
@@ -52,6 +60,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/student"), help="(default: %(default)s)")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(DIAGRAMS, options.out / DIAGRAMS.name, dirs_exist_ok=True)
     for path in options.notebooks:
         nbformat.write(without_solutions(nbformat.read(path, as_version=4)), options.out / path.name)
         print(options.out / path.name)

@@ -91,7 +91,7 @@ def test_no_sideways_scroll_on_a_phone(browser: Any, address: str, page: str) ->
 def test_every_picture_is_drawn_and_has_words(browser: Any, address: str, chapter: str) -> None:
     opened(browser, address, f"notebooks/{chapter}")
     pictures = browser.execute_script(
-        "return [...document.querySelectorAll('figure img, .cell_output img')]"
+        "return [...document.querySelectorAll('figure img, .cell_output img, article p > img')]"
         ".map(each => { each.loading = 'eager'; return [each.complete && each.naturalWidth, each.alt]; })"
     )
     assert len(pictures) >= 5

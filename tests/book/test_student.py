@@ -1,6 +1,7 @@
 """Students' notebooks have stubs instead of solutions, and no other cell needs a name that a solution defines."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,3 +48,10 @@ def test_solutions_are_stubs(path: Path, folder: Path) -> None:
     made -= set().union(*(names(source, ast.Store) for source in kept))
     used = set().union(*(names(source, ast.Load) for source in kept))
     assert not made & used, "the rest of the chapter needs names that a solution defines"
+
+
+def test_students_have_the_diagrams(folder: Path) -> None:
+    text = "".join((folder / path.name).read_text() for path in CHAPTERS)
+    shown = re.findall(r"\]\((\S+\.svg)\)", text)
+    assert len(shown) >= 6
+    assert all((folder / name).is_file() for name in shown)
