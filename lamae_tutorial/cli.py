@@ -518,13 +518,20 @@ def _datasets(options: argparse.Namespace) -> None:
     root = datasets.data_root(options.data)
     if options.download is not None:
         datasets.load_images(options.download, "test", root, download=True)
-    rows = [["digits", "1 x 8 x 8", "1437 + 360", "embedded in scikit-learn"]]
+    entries = [
+        (name, own.shape, [own.train, own.test], f"embedded in {own.package}")
+        for name, own in datasets.EMBEDDED.items()
+    ]
     for name, spec in datasets.DATA_SETS.items():
         counts, where = [spec.train, spec.test], datasets.found(name, root)
         if where is not None and where.suffix == ".npz":
             counts = [npz_count(where, "x_train"), npz_count(where, "x_test")]
         place = datasets.how_to_get(name, root) if where is None else str(where)
-        rows.append([name, " x ".join(map(str, spec.shape)), " + ".join(map(str, counts)), place])
+        entries.append((name, spec.shape, counts, place))
+    rows = [
+        [name, " x ".join(map(str, shape)), " + ".join(map(str, counts)), place]
+        for name, shape, counts, place in entries
+    ]
     rows += [[name, "any", "any", "made when asked for"] for name in SYNTHETIC]
     print(f"Data folder: {root}\n")
     print(text_table(["name", "shape", "train + test", "where, or how to get it"], rows))

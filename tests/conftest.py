@@ -12,11 +12,21 @@ from lamae_tutorial import ImageSet
 
 @pytest.fixture(scope="session")
 def mnist_test() -> ImageSet:
-    """The MNIST test images from LAMAE_DATA or the cache folder. Tests may need no other real data."""
+    """The MNIST test images from LAMAE_DATA or the cache folder. Tests may need no real data but MNIST."""
+    return _mnist("test")
+
+
+@pytest.fixture(scope="session")
+def mnist_train() -> ImageSet:
+    """The MNIST training images."""
+    return _mnist("train")
+
+
+def _mnist(split: str) -> ImageSet:
     from lamae_tutorial import load_images
 
     try:
-        return load_images("mnist", "test")
+        return load_images("mnist", split)
     except FileNotFoundError as error:
         pytest.skip(f"needs the real data: {error}")
 

@@ -179,6 +179,8 @@ def test_datasets_lists_what_is_there_and_how_to_get_the_rest(
     assert "7 + 3" in lines["fashion_mnist"] and "fashion_mnist.npz" in lines["fashion_mnist"]
     assert "60000 + 10000" in lines["mnist"] and "lamae datasets --download mnist" in lines["mnist"]
     assert "notMNIST_small.tar.gz" in lines["notmnist"] and "1437 + 360" in lines["digits"]
+    mini = [cell.strip() for cell in lines["mini_mnist"].split("|")[1:-1]]
+    assert mini == ["mini_mnist", "1 x 28 x 28", "4000 + 1000", "embedded in lamae-tutorial"]
     (no_data / "mnist.npz").write_bytes(b"damaged")
     assert run("datasets", "--data", str(no_data)) == 2
 

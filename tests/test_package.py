@@ -71,7 +71,9 @@ def test_the_wheel_holds_every_file_of_the_package(installed: Path) -> None:
         return {path for path in found if "__pycache__" not in path.parts}
 
     assert files(package) == files(ROOT / "lamae_tutorial")
-    assert Path("benchmark/reported/lamae.csv") in files(package)
+    assert {Path("benchmark/reported/lamae.csv"), Path("data/mini_mnist.npz"), Path("data/mini_mnist.md")} <= files(
+        package
+    )
 
 
 def test_every_module_needs_only_the_declared_dependencies(installed: Path) -> None:

@@ -26,6 +26,7 @@ from lamae_tutorial.data.readers import (
     read_class_folders,
     read_digits,
     read_idx_folder,
+    read_mini_mnist,
     read_notmnist_small,
     read_npz,
     read_own_npz,
@@ -46,11 +47,11 @@ def load_images(
     Parameters
     ----------
     name : str or path
-        One of "digits" (included in scikit-learn), "mnist", "fashion_mnist", "cifar10", "celeba", "notmnist",
-        "constant", "noise"; or the path of an `.npz` file in Keras layout, of a folder of class folders (with or
-        without `train/` and `test/` above them), or of a folder of images. A string that is one of these names always
-        means the known set; if the current folder has a file or folder of this name, a warning says so. Write
-        "./digits", "digits/" or ``Path("digits")`` for the folder.
+        One of "digits" (included in scikit-learn), "mini_mnist" (5,000 images of MNIST, included in this package),
+        "mnist", "fashion_mnist", "cifar10", "celeba", "notmnist", "constant", "noise"; or the path of an `.npz` file in
+        Keras layout, of a folder of class folders (with or without `train/` and `test/` above them), or of a folder of
+        images. A string that is one of these names always means the known set; if the current folder has a file or
+        folder of this name, a warning says so. Write "./digits", "digits/" or ``Path("digits")`` for the folder.
     split : {"train", "test", "all"}
         A source without a split (digits, a folder without `train/` and `test/`, an `.npz` file without `x_test`) is
         divided 80:20, stratified by label, and always in the same way.
@@ -119,8 +120,8 @@ def load_images(
         return SYNTHETIC[str(name)](split=split, **synthetic)
     if synthetic:
         raise ValueError(f"{', '.join(synthetic)}: only {' and '.join(SYNTHETIC)} take further arguments, not {name}")
-    if name == "digits":
-        return _image_set("digits", (read_digits(split), _DIGITS), known=True)
+    if name in EMBEDDED:
+        return _image_set(str(name), (EMBEDDED[str(name)].read(split), _DIGITS), known=True)
     if name in DATA_SETS:
         return _load_named(str(name), split, data_root(root), download)
     if folder:
@@ -128,7 +129,7 @@ def load_images(
     if path.suffix == ".npz":
         return _image_set(path.stem, read_own_npz(path, split))
     raise ValueError(
-        f"unknown image set {str(name)!r}: neither one of {', '.join([*DATA_SETS, 'digits', *SYNTHETIC])} "
+        f"unknown image set {str(name)!r}: neither one of {', '.join([*DATA_SETS, *EMBEDDED, *SYNTHETIC])} "
         "nor the path of an .npz file or of a folder of images"
     )
 
@@ -143,7 +144,10 @@ def training_images(
 
     Parameters and errors are the same as in :func:`load_images`.
     """
-    divided = name in DATA_SETS if name in KNOWN else is_divided(Path(name))
+    if name in KNOWN:
+        divided = name in DATA_SETS or (name in EMBEDDED and EMBEDDED[str(name)].divided)
+    else:
+        divided = is_divided(Path(name))
     images = load_images(name, "train" if divided else "all", root, size=size)
     if images.labels is None:
         return images
@@ -223,7 +227,28 @@ DATA_SETS = {
 }
 
 
-KNOWN = {"digits", *DATA_SETS, *SYNTHETIC}
+@dataclass(frozen=True)
+class Embedded:
+    """A named set of digits that is installed with a package, so that it is never missing.
+
+    `divided` says whether the set has test images of its own.
+    """
+
+    shape: ImageShape
+    train: int
+    test: int
+    read: Callable[[str], Arrays]
+    package: str
+    divided: bool
+
+
+EMBEDDED = {
+    "digits": Embedded((1, 8, 8), 1437, 360, read_digits, "scikit-learn", divided=False),
+    "mini_mnist": Embedded((1, 28, 28), 4000, 1000, read_mini_mnist, "lamae-tutorial", divided=True),
+}
+
+
+KNOWN = {*EMBEDDED, *DATA_SETS, *SYNTHETIC}
 
 
 def places(name: str, root: Path) -> list[Path]:

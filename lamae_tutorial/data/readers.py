@@ -64,6 +64,10 @@ def read_digits(split: str) -> Arrays:
     return _divide((images, digits.target.astype(np.int64)), split)
 
 
+def read_mini_mnist(split: str) -> Arrays:
+    return read_npz(Path(__file__).with_name("mini_mnist.npz"), split)
+
+
 def npz_count(path: Path, key: str) -> int:
     """Return the number of images under this key of an `.npz` file (0 if there are none). Only the header is read."""
     check_regular(path)

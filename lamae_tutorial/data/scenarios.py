@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from lamae_tutorial.data.catalogue import DATA_SETS, load_images
+from lamae_tutorial.data.catalogue import DATA_SETS, EMBEDDED, load_images
 from lamae_tutorial.data.images import VALIDATION_SHARE, ImageSet, ImageShape, bring_to_shape, stratified_split
 from lamae_tutorial.data.synthetic import SYNTHETIC
 
@@ -253,7 +253,7 @@ _WHOLE = re.compile("-?[0-9]+")
 
 
 def _ood_split(name: Name) -> str:
-    return "test" if name in DATA_SETS or name == "digits" else "all"
+    return "test" if name in DATA_SETS or name in EMBEDDED else "all"
 
 
 def _without(images: ImageSet, held_out: int) -> ImageSet:
