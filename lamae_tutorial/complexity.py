@@ -101,7 +101,7 @@ def total_variation(images: Images) -> Tensor:
 
 
 def complexity_normalized(
-    scores: ArrayLike, images: Images, measure: Measure = "entropy", gamma: float = 1e-9
+    scores: ArrayLike, images: Images, gamma: float = 1e-9, measure: Measure = "entropy"
 ) -> NDArray[np.float64]:
     """Divide reconstruction errors by the complexity of the images.
 
@@ -115,9 +115,9 @@ def complexity_normalized(
         Reconstruction errors, >= 0; higher = more out-of-distribution.
     images : uint8 (N, C, H, W), or float in [0, 1]
         The images that were scored.
-    measure : {"entropy", "total_variation"}
     gamma : float
         Avoids a division by 0; > 0.
+    measure : {"entropy", "total_variation"}
 
     Returns
     -------

@@ -77,7 +77,9 @@ def test_total_variation_equals_numpys_differences_of_many_images() -> None:
 
 def test_error_normalized_by_total_variation() -> None:
     images = torch.tensor([[7, 7], [0, 51]], dtype=torch.uint8).view(2, 1, 1, 2)
-    np.testing.assert_allclose(complexity_normalized([3.0, 3.0], images, "total_variation"), [3e9, 15], rtol=1e-8)
+    np.testing.assert_allclose(
+        complexity_normalized([3.0, 3.0], images, measure="total_variation"), [3e9, 15], rtol=1e-8
+    )
     by_keyword = complexity_normalized([3.0, 3.0], images, measure="total_variation", gamma=0.8)
     np.testing.assert_allclose(by_keyword, [3.75, 3])
     with pytest.raises(ValueError, match=r"measure must be \"entropy\" or \"total_variation\"; got 'tv'"):

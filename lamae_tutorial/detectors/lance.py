@@ -16,6 +16,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lamae_tutorial.data.images import ImageShape, TrainingData
 from lamae_tutorial.detectors.classifier import Classifier, ClassifierNetwork, FeatureMemory, view_confidence
@@ -161,7 +162,8 @@ def parts(scores: Mapping[str, Tensor]) -> Tensor:
 
 def variation(images: Tensor) -> Tensor:
     """Return the total variation (N,) of float images as :func:`lamae_tutorial.complexity.total_variation` does."""
-    return sum((images.diff(dim=axis).abs().flatten(1).sum(1) for axis in (2, 3)), images.new_zeros(len(images)))
+    down, right = images.diff(dim=2).abs(), images.diff(dim=3).abs()
+    return down.flatten(1).sum(1) + right.flatten(1).sum(1)
 
 
 class LANCENetwork(ClassifierNetwork):
@@ -206,9 +208,13 @@ class LANCENetwork(ClassifierNetwork):
         memory, predicted = self.memory, logits[0].argmax(1)
         similarity = memory.similarity(features)  # (positions, B, S, M)
         chosen = predicted[None, :, None, None].expand(len(features), -1, 1, memory.size)
-        values, places = similarity.gather(2, chosen).squeeze(2).topk(self.neighbours, 2)
-        slots = memory.slots[0].flatten(0, 1)  # (S * M, latent_dim)
-        return values[..., -1], slots[predicted[:, None] * memory.size + places[0]].mean(1)
+        places = similarity.gather(2, chosen).squeeze(2).topk(self.neighbours, 2).indices
+        places = predicted[None, :, None] * memory.size + places  # (positions, B, k), among all slots
+        slots = memory.slots[: len(features)].flatten(1, 2)  # (positions, S * M, latent_dim)
+        last = slots.gather(1, places[..., -1:].expand_as(features))
+        # In double precision: surprises magnify the rounding of a long product.
+        cosine = F.cosine_similarity(features.double(), last.double(), dim=2).float()
+        return cosine, slots[0][places[0]].mean(1)
 
 
 class Judge(nn.Module):

@@ -118,7 +118,7 @@ OPTIONS = [
     (f"{FIT} --seed -1 --out m", 2, "--seed: expected a whole number"),
     (f"{FIT} --seed 1.5 --out m", 2, "--seed: expected a whole number"),
     (f"{FIT} --resize 0 --out m", 2, "--resize: expected a whole number"),
-    (f"{FIT} --score nonsense --out m", 2, "LAMAE has the scores error.*got 'nonsense'"),
+    (f"{FIT} --score nonsense --out m", 2, "LANCE has the scores joint.*got 'nonsense'"),
     (f"{FIT} --detector autoencoder --per-class --out m", 2, "AutoEncoder has no classifier"),
     (f"{FIT} --detector '' --out m", 2, "--detector: expected a name or a path; got nothing"),
     (f"{FIT} --out file", 2, "file exists and is not a saved detector"),
