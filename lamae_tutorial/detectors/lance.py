@@ -38,6 +38,7 @@ _NARROWEST = 0.1  # distance of two levels, as a share of the scale: rounding mu
 _SMALLEST = 0.01  # scale, as a share of the 90% quantile, for the same reason
 _FEWEST = 50  # images of a class that give it levels of its own
 _GAMMA = 1e-9  # avoids a division by 0, as in `complexity_normalized`
+SMALLEST = 4  # side of the images, for pseudo-outliers by `patch_permutation`
 _JUDGED = 1000  # validation images of which pseudo-outliers are made
 _SEED = 0
 
@@ -81,6 +82,11 @@ class LANCE(Classifier, ReconstructionDetector):
     rotations: bool | None = None
 
     def build_network(self, image_shape: ImageShape, num_classes: int) -> nn.Module:
+        if min(image_shape[1:]) < SMALLEST:
+            raise ValueError(
+                f"LANCE needs images of at least {SMALLEST} x {SMALLEST} pixels; got {image_shape[1]} x "
+                f"{image_shape[2]}: choose another detector"
+            )
         channels = self.resolve()[0]
         encoder, head, memory = self.build_parts(image_shape, num_classes)
         return LANCENetwork(encoder, head, memory, ConvDecoder(image_shape, channels, self.latent_dim), self.neighbours)

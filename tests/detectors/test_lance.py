@@ -129,6 +129,11 @@ def test_the_doubt_weighs_as_much_as_the_classifier_errs(wrong: int, weight: flo
     assert detector.network_.judge.doubt.item() == pytest.approx(weight)
 
 
+def test_images_too_small_for_pseudo_outliers_are_refused_before_training() -> None:
+    with pytest.raises(ValueError, match="LANCE needs images of at least 4 x 4 pixels; got 3 x 5"):
+        LANCE().fit(torch.zeros(6, 1, 3, 5), [0, 0, 1, 1, 2, 2])
+
+
 def test_the_weight_is_chosen_without_ood_images_and_is_saved(bars: Bars, tmp_path) -> None:
     detector = LANCE(epochs=2, batch_size=16, random_state=0, memory_size=20).fit(bars[0], bars[1])
     before = detector.score(bars[2])
