@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     """Write a book of two chapters. The second chapter fails if its number is below 0."""
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "profiles").mkdir()
-    (tmp_path / "profiles" / "smoke.yaml").write_text("profile: smoke\n")
+    (tmp_path / "profiles" / "mini.yaml").write_text("profile: mini\n")
     parameters = 'profile: str = "fast"\nnumber: int = 1\ndata_dir: str = ""'
     for name, sources in {
         "01_drawn": ["%matplotlib inline", DRAW],
@@ -40,7 +40,7 @@ def test_runs_a_chapter_and_keeps_copy_and_pictures(
 ) -> None:
     out = tmp_path / "out"
     before = (folder / "notebooks" / "01_drawn.ipynb").read_bytes()
-    assert main(["book", "run", "1", "--profile", "smoke", "--book", str(folder), "--out", str(out)]) == 0
+    assert main(["book", "run", "1", "--profile", "mini", "--book", str(folder), "--out", str(out)]) == 0
     printed = capsys.readouterr()
     assert "01_drawn.ipynb: 1 pictures" in printed.out and "01_drawn (1 of 1)" in printed.err
     assert (out / "01_drawn" / "fig-one.png").read_bytes().startswith(b"\x89PNG")
@@ -56,7 +56,7 @@ def test_a_failing_chapter_is_named_and_the_others_run(
     assert "01_drawn.ipynb: 1 pictures" in printed
     assert "02_checked.ipynb: failed, AssertionError: too low" in printed
     copy = nbformat.read(tmp_path / "out" / "02_checked.ipynb", as_version=4)
-    assert any(f"smoke {tmp_path}" in str(cell.get("outputs")) for cell in copy.cells)
+    assert any(f"mini {tmp_path}" in str(cell.get("outputs")) for cell in copy.cells)
 
 
 def test_wrong_parameters_and_names_end_before_anything_runs(
@@ -80,5 +80,5 @@ def test_chapters_by_name() -> None:
     for name in ("3", "03", "lamae", "03_lamae"):
         assert [path.stem for path in book.find_chapters(folder, name)] == ["03_lamae"]
     assert len(book.find_chapters(folder)) > 4
-    for profile in ("smoke", "fast", "paper"):
+    for profile in ("mini", "fast", "paper"):
         assert book.read_profile(folder, profile) == {"profile": profile}
