@@ -1,7 +1,8 @@
-"""Helpers of the chapters: measured numbers in their text, quizzes, and patches of photographs."""
+"""Helpers of the chapters: measured numbers in their text, quizzes, committed records, and patches of photographs."""
 
 import html
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ _QUIZ_COLOURS = {
     "--jq-correct-color": "#00664b",
     "--jq-incorrect-color": "#9a3d00",
 }
+_PACKAGE = Path(__file__).parent.parent
 
 
 def glue(name: str, value: float | str) -> None:
@@ -74,6 +76,37 @@ def _folded(questions: Sequence[Mapping[str, Any]]) -> str:
         )
         parts.append(f"<p>{number}. {html.escape(each['question'])}</p><ul>{items}</ul>")
     return "".join(parts)
+
+
+def committed(folder: str, pattern: str = "*.json") -> list[Path]:
+    """Return the files of records that the project keeps in `book/results`, wherever a chapter runs.
+
+    They are read from the checkout; where the package is installed without one, as on Colab, it contains them.
+
+    Parameters
+    ----------
+    folder : str
+        A folder in `book/results`, e.g. "fast".
+    pattern : str
+        Of the files' names, e.g. "mnist-without-*.json".
+
+    Returns
+    -------
+    list of Path
+        Sorted; never empty.
+
+    Raises
+    ------
+    FileNotFoundError
+        There are no such records.
+    """
+    results = [_PACKAGE.parent / "book" / "results", _PACKAGE / "results"]
+    for place in results:
+        if files := sorted((place / folder).glob(pattern)):
+            return files
+    raise FileNotFoundError(
+        f"no records {folder}/{pattern} in {' or '.join(map(str, results))}; install the package from its repository"
+    )
 
 
 def photo_patches(size: int, random_state: int = 0) -> Tensor:
