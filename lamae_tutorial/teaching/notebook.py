@@ -1,4 +1,4 @@
-"""Helpers of the chapters: measured numbers in their text, quizzes, and patches of photographs."""
+"""Helpers of the chapters: their style of figures, numbers in their text, quizzes, and patches of photographs."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from IPython.core.getipython import get_ipython
 from IPython.display import HTML, display
 from IPython.utils.capture import capture_output
+from matplotlib import rcParams
 from torch import Tensor
 
 from lamae_tutorial.data.images import bring_to_shape
+from lamae_tutorial.plots import BOOK_STYLE
 from lamae_tutorial.teaching.quizzes import QUIZZES
 
 # Dark enough for white text, and different also for readers who cannot tell red from green.
@@ -21,6 +24,18 @@ _QUIZ_COLOURS = {
     "--jq-correct-color": "#00664b",
     "--jq-incorrect-color": "#9a3d00",
 }
+
+
+def book_style() -> None:
+    """Draw this notebook's figures as SVG, with text that can be read on a phone.
+
+    Figures should be at most 5 inches wide, with panels in rows.
+    """
+    rcParams.update(BOOK_STYLE)
+    if get_ipython() is not None:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats  # would create a shell if there is none
+
+        set_matplotlib_formats("svg", bbox_inches=None)
 
 
 def glue(name: str, value: float | str) -> None:
