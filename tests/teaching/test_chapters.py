@@ -1,6 +1,7 @@
 """`lamae book run`: it finds chapters by name, checks parameters, and keeps copies and pictures."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import nbformat
 import pytest
@@ -14,6 +15,11 @@ import matplotlib.pyplot as plt
 figure, axes = plt.subplots()
 axes.plot([number])
 """
+IN_STYLE = f"""
+from lamae_tutorial.teaching.notebook import book_style
+book_style()
+{DRAW}
+"""
 
 
 @pytest.fixture
@@ -24,11 +30,12 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "profiles" / "mini.yaml").write_text("profile: mini\n")
     parameters = 'profile: str = "fast"\nnumber: int = 1\ndata_dir: str = ""'
     for name, sources in {
-        "01_drawn": ["%matplotlib inline", DRAW],
+        "01_drawn": ["%matplotlib inline", DRAW, IN_STYLE],
         "02_checked": ["print(profile, data_dir)\nassert number > 0, 'too low'"],
     }.items():
         cells = [new_code_cell(parameters, metadata={"tags": ["parameters"]}), *map(new_code_cell, sources)]
-        cells[-1].metadata["mystnb"] = {"figure": {"name": "fig-one"}}
+        for cell, figure in zip(cells[2:], ("fig-one", "fig-two"), strict=False):
+            cell.metadata["mystnb"] = {"figure": {"name": figure}}
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
         notebook = new_notebook(cells=cells, metadata={"kernelspec": kernel})
         nbformat.write(notebook, tmp_path / "notebooks" / f"{name}.ipynb")
@@ -42,8 +49,10 @@ def test_runs_a_chapter_and_keeps_copy_and_pictures(
     before = (folder / "notebooks" / "01_drawn.ipynb").read_bytes()
     assert main(["book", "run", "1", "--profile", "mini", "--book", str(folder), "--out", str(out)]) == 0
     printed = capsys.readouterr()
-    assert "01_drawn.ipynb: 1 pictures" in printed.out and "01_drawn (1 of 1)" in printed.err
+    assert "01_drawn.ipynb: 2 pictures" in printed.out and "01_drawn (1 of 1)" in printed.err
     assert (out / "01_drawn" / "fig-one.png").read_bytes().startswith(b"\x89PNG")
+    picture = ElementTree.parse(out / "01_drawn" / "fig-two.svg").getroot()
+    assert float(picture.get("width").removesuffix("pt")) == 5 * 72
     assert (folder / "notebooks" / "01_drawn.ipynb").read_bytes() == before
 
 
@@ -53,7 +62,7 @@ def test_a_failing_chapter_is_named_and_the_others_run(
     arguments = ["book", "run", "--book", str(folder), "--out", str(tmp_path / "out"), "-p", "number", "-1"]
     assert main([*arguments, "--data", str(tmp_path)]) == 1
     printed = capsys.readouterr().out
-    assert "01_drawn.ipynb: 1 pictures" in printed
+    assert "01_drawn.ipynb: 2 pictures" in printed
     assert "02_checked.ipynb: failed, AssertionError: too low" in printed
     copy = nbformat.read(tmp_path / "out" / "02_checked.ipynb", as_version=4)
     assert any(f"mini {tmp_path}" in str(cell.get("outputs")) for cell in copy.cells)

@@ -1,12 +1,14 @@
-"""Helpers of the chapters: quizzes and patches of photographs."""
+"""Helpers of the chapters: quizzes, committed records and patches of photographs."""
 
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from IPython.core.interactiveshell import InteractiveShell
 
 from lamae_tutorial import shannon_entropy
+from lamae_tutorial.benchmark.records import read_results
 from lamae_tutorial.teaching import notebook
 from lamae_tutorial.teaching.quizzes import QUIZZES
 
@@ -73,3 +75,23 @@ def test_photo_patches_are_photographs_cut_up() -> None:
 
 def test_larger_patches_overlap() -> None:
     assert notebook.photo_patches(28).shape == (7700, 1, 28, 28)
+
+
+def test_committed_records_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = notebook.committed("fast", "mnist-without-1-*.json")
+    assert files == sorted(files) and all(path.match("book/results/fast/mnist-without-1-*.json") for path in files)
+    assert {result.ood for result in read_results(files)} >= {"mnist-1"}
+    with pytest.raises(FileNotFoundError, match=r"no records fast/cifar100-\*.json in .*book/results or .*repository"):
+        notebook.committed("fast", "cifar100-*.json")
+
+
+def test_committed_records_come_with_a_package_without_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notebook, "_PACKAGE", tmp_path / "lamae_tutorial")
+    folder = tmp_path / "lamae_tutorial" / "results" / "fast"
+    folder.mkdir(parents=True)
+    for name in ("b.json", "a.json", "a.npz"):
+        (folder / name).touch()
+    assert notebook.committed("fast") == [folder / "a.json", folder / "b.json"]
