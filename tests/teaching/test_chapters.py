@@ -4,7 +4,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from lamae_tutorial.cli import main
 from lamae_tutorial.teaching import chapters as book
@@ -22,6 +22,8 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "profiles").mkdir()
     (tmp_path / "profiles" / "smoke.yaml").write_text("profile: smoke\n")
+    (tmp_path / "diagrams").mkdir()
+    (tmp_path / "diagrams" / "box.svg").write_text("<svg/>")
     parameters = 'profile: str = "fast"\nnumber: int = 1\ndata_dir: str = ""'
     for name, sources in {
         "01_drawn": ["%matplotlib inline", DRAW],
@@ -29,6 +31,7 @@ def folder(tmp_path: Path) -> Path:
     }.items():
         cells = [new_code_cell(parameters, metadata={"tags": ["parameters"]}), *map(new_code_cell, sources)]
         cells[-1].metadata["mystnb"] = {"figure": {"name": "fig-one"}}
+        cells.append(new_markdown_cell("![A box.](../diagrams/box.svg)"))
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
         notebook = new_notebook(cells=cells, metadata={"kernelspec": kernel})
         nbformat.write(notebook, tmp_path / "notebooks" / f"{name}.ipynb")
@@ -45,6 +48,8 @@ def test_runs_a_chapter_and_keeps_copy_and_pictures(
     assert "01_drawn.ipynb: 1 pictures" in printed.out and "01_drawn (1 of 1)" in printed.err
     assert (out / "01_drawn" / "fig-one.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "notebooks" / "01_drawn.ipynb").read_bytes() == before
+    assert nbformat.read(out / "01_drawn.ipynb", as_version=4).cells[-1].source == "![A box.](diagrams/box.svg)"
+    assert (out / "diagrams" / "box.svg").read_text() == "<svg/>"
 
 
 def test_a_failing_chapter_is_named_and_the_others_run(
