@@ -222,7 +222,8 @@ def attention_frames(detector: MemAE, images: Tensor, names: Sequence[str], most
         bars.set(xlabel="slot (dashed: 1/N)", ylabel="weight", ylim=(0, 1.05 * highest or 1))
         order = row.argsort(descending=True)[:most].tolist()
         for place, slot in zip(below.subplots(1, most), order, strict=False):
-            show_image(place, decoded[slot], f"slot {slot}\n{row[slot]:.3f}")
+            show_image(place, decoded[slot])
+            place.set_title(f"slot {slot}\n{row[slot]:.3f}")
         used, largest = int((row > 0).sum()), float(row.max())
         alt = (
             f"{name}: {used} of {len(row)} slots are read, the largest weight is {largest:.3f}, "
@@ -324,8 +325,8 @@ def alpha_frames(
             "ood_accepted": len(ood_p_values) - ood_rejected,
             "ood_rejected": ood_rejected,
         }
-        figure = Figure(figsize=(_WIDTH, 4.4))
-        histograms, table = figure.subplots(2, height_ratios=[1.5, 1])
+        figure = Figure(figsize=(_WIDTH, 4.6))
+        histograms, table = figure.subplots(2, height_ratios=[1.3, 1])
         for values, name, colour, style in (
             (id_p_values, "ID", ID_COLOUR, "-"),
             (ood_p_values, ood_name, OOD_COLOUR, "--"),
