@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
@@ -19,6 +20,27 @@ MeanStd = tuple[float, float]  # the deviation may be not-a-number
 ID_COLOUR, OOD_COLOUR = "#0072B2", "#D55E00"
 OKABE_ITO = (ID_COLOUR, OOD_COLOUR, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 
+BOOK_STYLE: dict[str, Any] = {
+    "figure.figsize": (5, 3),  # in inches; text of 11.5 points still has 8 on a phone, which shows 3.6 inches
+    "figure.facecolor": "white",
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 288,  # of images inside an SVG: browsers shrink them without blur
+    "axes.prop_cycle": cycler(color=OKABE_ITO),
+    "font.size": 11.5,
+    **dict.fromkeys(
+        [
+            "axes.titlesize",
+            "axes.labelsize",
+            "xtick.labelsize",
+            "ytick.labelsize",
+            "legend.fontsize",
+            "figure.titlesize",
+        ],
+        "medium",
+    ),
+}
+"""Matplotlib's settings for figures in the book. See :func:`lamae_tutorial.teaching.notebook.book_style`."""
+
 
 def show_image(axes: Axes, image: Tensor | NDArray[np.generic], title: str = "") -> None:
     """Draw one image, uint8 (C, H, W) or float (C, H, W) in [0, 1], without axes."""
@@ -26,26 +48,26 @@ def show_image(axes: Axes, image: Tensor | NDArray[np.generic], title: str = "")
     if pixels.dtype == np.uint8:
         pixels = pixels / 255
     grey = pixels.shape[2] == 1
-    axes.imshow(pixels[..., 0] if grey else pixels, cmap="gray" if grey else None, vmin=0, vmax=1)
-    axes.set_axis_off()
-    axes.set_title(_label(title), fontsize="small")
+    shown = pixels[..., 0] if grey else pixels
+    axes.imshow(shown, cmap="gray" if grey else None, vmin=0, vmax=1, interpolation="nearest")
+    axes.set(xticks=[], yticks=[], frame_on=False)
+    axes.set_title(_label(title), fontsize="medium")
 
 
 def image_grid(figure: Figure | SubFigure, rows: Mapping[str, Images], columns: Sequence[str] = ()) -> None:
     """Draw a row of images, uint8 or float (N, C, H, W), for each entry, with its name on the left.
 
-    `columns` are titles above the first row.
+    `columns` are titles above the first row. The figure's layout must be "constrained", to leave room for the names.
     """
     grid = figure.subplots(len(rows), max(len(images) for images in rows.values()), squeeze=False)
     for line, (name, images) in zip(grid, rows.items(), strict=True):
-        for axes in line:
-            axes.set_axis_off()
         for axes, image in zip(line, images, strict=False):
             show_image(axes, image)
-        line[0].text(-0.15, 0.5, _label(name), transform=line[0].transAxes, ha="right", va="center")
+        for axes in line[len(images) :]:
+            axes.set_axis_off()
+        line[0].set_ylabel(_label(name), rotation="horizontal", ha="right", va="center")
     for axes, title in zip(grid[0], columns, strict=False):
-        axes.set_title(_label(title), fontsize="small")
-    figure.subplots_adjust(left=0.25, right=0.98, bottom=0.03, top=0.92 if columns else 0.97, wspace=0.06, hspace=0.08)
+        axes.set_title(_label(title), fontsize="medium")
 
 
 def score_densities(axes: Axes, id_scores: NDArray[np.float64], ood: Mapping[str, NDArray[np.float64]]) -> None:
@@ -86,7 +108,7 @@ def run_figure(images: Mapping[str, Images], scores: Mapping[str, Scores]) -> Fi
     columns = 2
     density_rows = -(-len(scores) // columns)
     heights = [0.7 * len(images) or 0.1, 2.6 * density_rows]
-    figure = Figure(figsize=(9, sum(heights)), facecolor="white")
+    figure = Figure(figsize=(9, sum(heights)), facecolor="white", layout="constrained")
     upper, lower = figure.subfigures(2, 1, height_ratios=heights)
     if images:
         image_grid(upper, images)
@@ -96,7 +118,6 @@ def run_figure(images: Mapping[str, Images], scores: Mapping[str, Scores]) -> Fi
     for axes, (title, (inside, ood)) in zip(grid, scores.items(), strict=False):
         score_densities(axes, inside, ood)
         axes.set_title(_label(title))
-    lower.subplots_adjust(left=0.08, right=0.98, bottom=0.12 / density_rows + 0.04, top=0.93, hspace=0.5, wspace=0.2)
     return figure
 
 
@@ -129,7 +150,7 @@ def auroc_figure(points: Sequence[tuple[str, str, MeanStd, MeanStd | None]]) -> 
 
 def reconstructions_figure(rows: Mapping[str, Images]) -> Figure:
     """Return a figure with one row per entry: images or their reconstructions (LAMAE paper, Fig. 3)."""
-    figure = Figure(figsize=(9, 0.8 * len(rows)), facecolor="white")
+    figure = Figure(figsize=(9, 0.8 * len(rows)), facecolor="white", layout="constrained")
     image_grid(figure, rows)
     return figure
 

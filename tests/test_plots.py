@@ -12,7 +12,7 @@ def test_image_grid_draws_each_image() -> None:
     figure = Figure()
     plots.image_grid(figure, {"a": torch.rand(3, 1, 4, 4), "b": torch.zeros(2, 3, 4, 4, dtype=torch.uint8)})
     assert [len(axes.images) for axes in figure.axes] == [1, 1, 1, 1, 1, 0]
-    assert figure.axes[3].texts[0].get_text() == "b"
+    assert figure.axes[3].get_ylabel() == "b"
     assert figure.axes[0].images[0].get_clim() == (0, 1)
 
 

@@ -77,7 +77,7 @@ def to_svg(figure: Figure) -> bytes:
     """Return the figure as the bytes of an SVG file. The same figure always gives the same bytes."""
     buffer = io.BytesIO()
     with rc_context({"svg.hashsalt": "lamae"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        figure.savefig(buffer, format="svg", dpi=288, metadata={"Date": None})  # dpi: of images
     return buffer.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""How much is computed: in a quick look ("smoke"), on a CPU ("fast") or at the papers' full size ("paper").
+"""How much is computed: a quick look ("smoke"), the chapters' small MNIST ("mini"), a CPU ("fast"), or all ("paper").
 
 The command line, the notebooks and the tests use them. This module does not import PyTorch, so `--help` answers at
 once.
@@ -100,6 +100,16 @@ _PAPER = Profile(
 
 PROFILES = {
     "smoke": _SMOKE,
+    "mini": replace(
+        _SMOKE,
+        data_set="mini_mnist",
+        epochs=30,
+        cross=(("mini_mnist", ("constant", "noise")),),
+        difference=(("mini_mnist", "noise"),),
+        correlated=("mini_mnist",),
+        beyond=("mini_mnist",),
+        classifier_epochs=30,
+    ),
     "fast": replace(
         _PAPER,
         epochs=20,

@@ -88,7 +88,8 @@ def run_chapters(
     ----------
     notebooks : sequence of Path
     out : Path
-        Folder for `NAME.ipynb`, the pictures `NAME/*.png` and the diagrams. They replace those of an earlier run.
+        Folder for `NAME.ipynb`, the pictures `NAME/*.svg` (or `*.png`) and the diagrams. They replace those of an
+        earlier run.
     parameters : mapping
         Each notebook must have all of these parameters.
     progress : bool
@@ -154,19 +155,22 @@ def parse_parameters(pairs: Sequence[Sequence[str]]) -> dict[str, Any]:
 
 
 def save_pictures(notebook: Path, folder: Path) -> list[Path]:
-    """Write the pictures in a notebook's outputs, under the names of its figures, and return the files."""
+    """Write the pictures in a notebook's outputs, under the names of its figures, and return the files.
+
+    A picture that the notebook has as SVG and as PNG becomes an SVG file.
+    """
     import nbformat
 
-    for old in folder.glob("*.png"):
+    for old in [*folder.glob("*.png"), *folder.glob("*.svg")]:
         old.unlink()
-    files = []
+    files: list[Path] = []
     for number, cell in enumerate(nbformat.read(notebook, as_version=4).cells):
         name = cell.metadata.get("mystnb", {}).get("figure", {}).get("name", f"cell-{number:02}")
-        pictures = [
-            output.data["image/png"] for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
-        ]
-        for index, picture in enumerate(pictures):
+        outputs = [output.get("data", {}) for output in cell.get("outputs", [])]
+        pictures = [data for data in outputs if "image/svg+xml" in data or "image/png" in data]
+        for index, data in enumerate(pictures):
             folder.mkdir(parents=True, exist_ok=True)
-            files.append(folder / f"{name}{f'-{index + 1}' if index else ''}.png")
-            files[-1].write_bytes(base64.b64decode(picture))
+            svg = data.get("image/svg+xml")
+            files.append(folder / f"{name}{f'-{index + 1}' if index else ''}.{'svg' if svg else 'png'}")
+            files[-1].write_bytes(svg.encode() if svg else base64.b64decode(data["image/png"]))
     return files

@@ -1,4 +1,4 @@
-"""Helpers of the chapters: measured numbers in their text, quizzes, committed records, and patches of photographs."""
+"""Helpers of the chapters: figures, numbers in their text, quizzes, committed records and models, photographs."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from IPython.core.getipython import get_ipython
 from IPython.display import HTML, display
 from IPython.utils.capture import capture_output
+from matplotlib import rcParams
 from torch import Tensor
 
 from lamae_tutorial.data.images import bring_to_shape
+from lamae_tutorial.detectors import Detector
+from lamae_tutorial.plots import BOOK_STYLE
 from lamae_tutorial.teaching.quizzes import QUIZZES
 
 # Dark enough for white text, and different also for readers who cannot tell red from green.
@@ -23,6 +27,18 @@ _QUIZ_COLOURS = {
     "--jq-incorrect-color": "#9a3d00",
 }
 _PACKAGE = Path(__file__).parent.parent
+
+
+def book_style() -> None:
+    """Draw this notebook's figures as SVG, with text that can be read on a phone.
+
+    Figures should be at most 5 inches wide, with panels in rows.
+    """
+    rcParams.update(BOOK_STYLE)
+    if get_ipython() is not None:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats  # would create a shell if there is none
+
+        set_matplotlib_formats("svg", bbox_inches=None)
 
 
 def glue(name: str, value: float | str) -> None:
@@ -100,13 +116,39 @@ def committed(folder: str, pattern: str = "*.json") -> list[Path]:
     FileNotFoundError
         There are no such records.
     """
-    results = [_PACKAGE.parent / "book" / "results", _PACKAGE / "results"]
-    for place in results:
+    for place in _places("results"):
         if files := sorted((place / folder).glob(pattern)):
             return files
     raise FileNotFoundError(
-        f"no records {folder}/{pattern} in {' or '.join(map(str, results))}; install the package from its repository"
+        f"no records {folder}/{pattern} in {' or '.join(map(str, _places('results')))}; install the package from its "
+        "repository"
     )
+
+
+def checkpoint(name: str) -> Detector:
+    """Load one of the trained detectors that the project keeps in `book/models`, wherever a chapter runs.
+
+    Parameters
+    ----------
+    name : str
+        E.g. "lamae-mnist-without-1". The file `record.json` in its folder says how it was trained; `tools/models.py`
+        trains all.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such model.
+    """
+    for place in _places("models"):
+        if (place / name).is_dir():
+            return Detector.load(place / name)
+    raise FileNotFoundError(
+        f"no model {name} in {' or '.join(map(str, _places('models')))}; install the package from its repository"
+    )
+
+
+def _places(kind: str) -> list[Path]:
+    return [_PACKAGE.parent / "book" / kind, _PACKAGE / kind]
 
 
 def photo_patches(size: int, random_state: int = 0) -> Tensor:
