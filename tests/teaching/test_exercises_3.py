@@ -77,7 +77,7 @@ def test_with_k_1_the_task_is_the_package_s_memory() -> None:
         (stub, "returns nothing so far"),
         (zero_before_softmax, "still weighs exp(0) = 1"),
         (zero_after_softmax, "should sum to 1. Mask before the softmax"),
-        (softmax_of_each_class, "With k = 2, the weights of an image sum to 2.000"),
+        (softmax_of_each_class, "With k = 2, weights of an image sum to 2.000"),
         (always_one_class, "With k = 2, slots of 1 classes are read"),
         (least_probable, "other classes are read than those of the k largest logits"),
         (without_norms, "divide by the lengths of latent and slot"),

@@ -40,7 +40,7 @@ def _say_which_slots(weights: Tensor, wanted: Tensor, k: int) -> None:
         raise NotYet(f"With k = {k}, other classes are read than those of the k largest logits.")
     if (total - 1).abs().max() > 1e-4:
         raise NotYet(
-            f"With k = {k}, the weights of an image sum to {total[0]:.3f}, and should sum to 1. Mask before the softmax "
+            f"With k = {k}, weights of an image sum to {total[0]:.3f}, but should sum to 1. Mask before the softmax "
             "and take one softmax over the slots of all classes together."
         )
 
