@@ -41,5 +41,6 @@ def exercise_2(glued: Callable[[Tensor], Tensor]) -> None:
     expect_close(
         got, wanted, "For three images", "Does the last image get its right half from the first? `roll` wraps around."
     )
-    one = torch.arange(5.0).view(1, 1, 1, 5)
-    expect_close(glued(one), one, "For a single image of five columns", "The left half has W // 2 columns.")
+    narrow = torch.arange(10.0).view(2, 1, 1, 5)
+    wanted = torch.tensor([[0.0, 1, 7, 8, 9], [5, 6, 2, 3, 4]]).view(2, 1, 1, 5)
+    expect_close(glued(narrow), wanted, "For images of five columns, the result", "The left half has W // 2 columns.")
