@@ -111,13 +111,13 @@ def page(frames: Sequence[Frame], description: str, start: int = 0) -> str:
     )
     pictures = "".join(
         f'<img src="data:image/png;base64,{base64.b64encode(frame.png).decode()}" alt="{html.escape(frame.alt)}" '
-        f'title="{html.escape(frame.label)}" width="{_CSS_PIXELS}" style="max-width: 100%"'
+        f'title="{html.escape(frame.label)}" style="width: 100%"'
         f"{'' if index == start else ' hidden'}>"
         for index, frame in enumerate(frames)
     )
     label = html.escape(frames[start].label)
     return (
-        '<div class="lamae-explorer" style="margin: 1em 0"><label style="display: block">'
+        f'<div class="lamae-explorer" style="margin: 1em 0; max-width: {_CSS_PIXELS}px"><label style="display: block">'
         f"{html.escape(description)}: <output>{label}</output>"
         f'<input type="range" min="0" max="{len(frames) - 1}" step="1" value="{start}" aria-valuetext="{label}" '
         f'style="display: block; width: 100%" oninput="{html.escape(change)}"></label>{pictures}</div>'
