@@ -7,13 +7,13 @@ The diagrams that the chapters show are copied into DIR as well.
 
 import argparse
 import re
-import shutil
 from pathlib import Path
 
 import nbformat
 
+from lamae_tutorial.teaching.chapters import copy_diagrams
+
 START = re.compile(r"```\{solution-start\} (\S+)")
-DIAGRAMS = Path(__file__).parent.parent / "book" / "diagrams"
 END = re.compile(r"```\{solution-end\}\s*```\n*")
 
 
@@ -47,11 +47,7 @@ def without_solutions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def _add_text(cells: list[nbformat.NotebookNode], source: str, name: str) -> None:
     if source.strip():
-        cells.append(
-            nbformat.v4.new_markdown_cell(
-                source.strip("\n").replace("](../diagrams/", "](diagrams/"), id=f"{name}-{len(cells)}"
-            )
-        )
+        cells.append(nbformat.v4.new_markdown_cell(source.strip("\n"), id=f"{name}-{len(cells)}"))
 
 
 def main() -> None:
@@ -60,9 +56,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/student"), help="(default: %(default)s)")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(DIAGRAMS, options.out / DIAGRAMS.name, dirs_exist_ok=True)
     for path in options.notebooks:
         nbformat.write(without_solutions(nbformat.read(path, as_version=4)), options.out / path.name)
+        copy_diagrams(path, options.out / path.name)
         print(options.out / path.name)
 
 

@@ -4,6 +4,8 @@ The chapters are not part of the installed package. They are in the folder `book
 """
 
 import base64
+import re
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -86,7 +88,8 @@ def run_chapters(
     ----------
     notebooks : sequence of Path
     out : Path
-        Folder for `NAME.ipynb` and the pictures `NAME/*.svg` (or `*.png`). They replace those of an earlier run.
+        Folder for `NAME.ipynb`, the pictures `NAME/*.svg` (or `*.png`) and the diagrams. They replace those of an
+        earlier run.
     parameters : mapping
         Each notebook must have all of these parameters.
     progress : bool
@@ -116,8 +119,18 @@ def run_chapters(
             )
         except papermill.exceptions.PapermillExecutionError as failure:
             error = f"{failure.ename}: {failure.evalue}"
+        copy_diagrams(path, copy)
         runs.append(ChapterRun(path.stem, copy, save_pictures(copy, out / path.stem), error))
     return runs
+
+
+def copy_diagrams(notebook: Path, copy: Path) -> None:
+    """Copy the diagrams that a chapter shows from `../diagrams` into `diagrams` beside its copy, and link those."""
+    text = copy.read_text(encoding="utf-8")
+    for name in set(re.findall(r"\.\./(diagrams/[\w-]+\.svg)", text)):
+        (copy.parent / "diagrams").mkdir(exist_ok=True)
+        shutil.copy(notebook.parent.parent / name, copy.parent / name)
+    copy.write_text(text.replace("../diagrams/", "diagrams/"), encoding="utf-8")
 
 
 def read_profile(folder: Path, profile: str) -> dict[str, Any]:

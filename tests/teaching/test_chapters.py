@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from lamae_tutorial.cli import main
 from lamae_tutorial.teaching import chapters as book
@@ -28,6 +28,8 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "profiles").mkdir()
     (tmp_path / "profiles" / "mini.yaml").write_text("profile: mini\n")
+    (tmp_path / "diagrams").mkdir()
+    (tmp_path / "diagrams" / "box.svg").write_text("<svg/>")
     parameters = 'profile: str = "fast"\nnumber: int = 1\ndata_dir: str = ""'
     for name, sources in {
         "01_drawn": ["%matplotlib inline", DRAW, IN_STYLE],
@@ -36,6 +38,7 @@ def folder(tmp_path: Path) -> Path:
         cells = [new_code_cell(parameters, metadata={"tags": ["parameters"]}), *map(new_code_cell, sources)]
         for cell, figure in zip(cells[2:], ("fig-one", "fig-two"), strict=False):
             cell.metadata["mystnb"] = {"figure": {"name": figure}}
+        cells.append(new_markdown_cell("![A box.](../diagrams/box.svg)"))
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
         notebook = new_notebook(cells=cells, metadata={"kernelspec": kernel})
         nbformat.write(notebook, tmp_path / "notebooks" / f"{name}.ipynb")
@@ -54,6 +57,8 @@ def test_runs_a_chapter_and_keeps_copy_and_pictures(
     picture = ElementTree.parse(out / "01_drawn" / "fig-two.svg").getroot()
     assert float(picture.get("width").removesuffix("pt")) == 5 * 72
     assert (folder / "notebooks" / "01_drawn.ipynb").read_bytes() == before
+    assert nbformat.read(out / "01_drawn.ipynb", as_version=4).cells[-1].source == "![A box.](diagrams/box.svg)"
+    assert (out / "diagrams" / "box.svg").read_text() == "<svg/>"
 
 
 def test_a_failing_chapter_is_named_and_the_others_run(
