@@ -16,7 +16,8 @@ FOLDERS = sorted((ROOT / "book" / "models").iterdir())
 
 
 def test_each_model_of_the_tool_is_there_and_small() -> None:
-    assert [folder.name for folder in FOLDERS] == [f"{name}-mnist-without-{models.HELD_OUT}" for name in models.DETECTORS]
+    named = [f"{name}-mnist-without-{models.HELD_OUT}" for name in models.DETECTORS]
+    assert [folder.name for folder in FOLDERS] == named
     sizes = [sum(file.stat().st_size for file in folder.iterdir()) for folder in FOLDERS]
     assert max(sizes) < 1_000_000 and sum(sizes) < 6_000_000
 
