@@ -1,4 +1,4 @@
-"""Chapters are stored as text, so nbval compares neither their pictures nor the HTML form of their tables."""
+"""nbval compares text only: chapters are stored without pictures and HTML."""
 
 from typing import Any
 
