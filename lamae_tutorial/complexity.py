@@ -100,6 +100,26 @@ def total_variation(images: Images) -> Tensor:
     return torch.cat(sums).double() / 255
 
 
+def batch_entropy(images: Tensor) -> Tensor:
+    """Return :func:`shannon_entropy` in bits, (N,), of float images (N, C, H, W) in [0, 1]: for networks and ONNX.
+
+    It is in single precision, and nothing is checked.
+    """
+    levels = (images * 255).round().long().flatten(1)
+    counts = torch.zeros(images.shape[0], 256, device=images.device)
+    shares = counts.scatter_add(1, levels, torch.ones_like(levels, dtype=counts.dtype)) / levels.shape[1]
+    return -(shares * shares.clamp_min(1e-12).log2()).sum(1)
+
+
+def batch_variation(images: Tensor) -> Tensor:
+    """Return :func:`total_variation`, (N,), of float images (N, C, H, W) in [0, 1]: for networks and ONNX.
+
+    It is in single precision, and nothing is checked or rounded.
+    """
+    down, right = images.diff(dim=2).abs(), images.diff(dim=3).abs()
+    return down.flatten(1).sum(1) + right.flatten(1).sum(1)
+
+
 def complexity_normalized(
     scores: ArrayLike, images: Images, gamma: float = 1e-9, measure: Measure = "entropy"
 ) -> NDArray[np.float64]:

@@ -17,20 +17,24 @@ from torch import Tensor
 from lamae_tutorial import auroc, leave_one_class_out
 from lamae_tutorial.benchmark.provenance import provenance
 from lamae_tutorial.benchmark.settings import new_detector
-from lamae_tutorial.detectors.lance import LANCE, RARE, Judge
+from lamae_tutorial.detectors.lance import LANCE, Judge
 
-# Surprises that are added; "|" takes the higher one.
-PARTS = {
-    "joint": ["neighbours", "msp", "error|error_tv"],
-    "without neighbours": ["msp", "error|error_tv"],
-    "without classifier": ["neighbours", "error|error_tv"],
-    "without reconstruction": ["neighbours", "msp"],
-    "entropy instead of total variation": ["neighbours", "msp", "error|error+"],
-    "total variation alone": ["neighbours", "msp", "error_tv"],
-    "largest logit instead of probability": ["neighbours", "max_logit", "error|error_tv"],
+NEAR = ("neighbours", "msp", "gen", "margin")
+FAR = ("error", "error+", "error_tv")
+# The signs that are joined; those left out count as not surprising.
+PARTS: dict[str, tuple[str, ...]] = {
+    "joint": (*NEAR, *FAR),
+    "without neighbours": (*NEAR[1:], *FAR),
+    "without the classifier's scores": ("neighbours", *FAR),
+    "without reconstruction": NEAR,
+    "without margin": ("neighbours", "msp", "gen", *FAR),
+    "without generalised entropy": ("neighbours", "msp", "margin", *FAR),
+    "without largest probability": ("neighbours", "gen", "margin", *FAR),
+    "without entropy": (*NEAR, "error", "error_tv"),
+    "without total variation": (*NEAR, "error", "error+"),
 }
 # True: compared within the predicted class.
-BY_CLASS = {"neighbours": True, "msp": False, "max_logit": False, "error": True, "error+": True, "error_tv": True}
+BY_CLASS = dict.fromkeys(("neighbours", "error", "error+", "error_tv"), True) | dict.fromkeys(NEAR[1:], False)
 
 
 def rows(detector: LANCE, sets: dict[str, Tensor]) -> dict[str, float]:
@@ -38,33 +42,32 @@ def rows(detector: LANCE, sets: dict[str, Tensor]) -> dict[str, float]:
     scores = {key: detector.scores(images) for key, images in sets.items()}
     predicted = {key: torch.from_numpy(detector.classify(images)) for key, images in sets.items()}
     judge = detector.network_.judge
-    weights = {"msp": float(judge.doubt), "max_logit": float(judge.doubt), "error": float(judge.weight)}
     surprises: dict[str, dict[str, Tensor]] = {key: {} for key in sets}
     for kind, by_class in BY_CLASS.items():
-        judge = Judge(1, detector.num_classes_)
+        alone = Judge(1, detector.num_classes_)
         values = {key: torch.from_numpy(one[kind]).float()[None] for key, one in scores.items()}
         if kind == "msp":
             values = {key: value.clamp_min(1e-30).log() for key, value in values.items()}
-        judge.learn(values["validation"], predicted["validation"], (by_class,))
+        alone.learn(values["validation"], predicted["validation"], (by_class,))
         for key, value in values.items():
-            surprises[key][kind] = judge(value, predicted[key])[0]
+            surprises[key][kind] = alone(value, predicted[key])[0]
     found = {}
     for name, parts in PARTS.items():
-        total = {
-            key: torch.stack([_surprise(of, part, weights) for part in parts]).sum(0) for key, of in surprises.items()
-        }
+        total = {key: _joined(judge, of, parts) for key, of in surprises.items()}
         found[name] = 100 * auroc(total["test"], total["ood"])
-    alone = {f"{kind} alone": 100 * auroc(scores["test"][kind], scores["ood"][kind]) for kind in scores["test"]}
-    assert abs(found["joint"] - alone["joint alone"]) < 0.01, "the rows are computed as the detector computes them"
-    return found | alone | {f"weight of {kind}": weights[kind] for kind in ("msp", "error")}
+    single = {f"{kind} alone": 100 * auroc(scores["test"][kind], scores["ood"][kind]) for kind in scores["test"]}
+    assert abs(found["joint"] - single["joint alone"]) < 0.01, "the rows are computed as the detector computes them"
+    weights = {"weight of doubt": float(judge.doubt), "weight of error": float(judge.weight)}
+    return found | single | weights
 
 
-def _surprise(surprises: dict[str, Tensor], part: str, weights: dict[str, float]) -> Tensor:
-    kinds = part.split("|")
-    highest = torch.stack([surprises[kind] for kind in kinds]).amax(0)
-    if kinds[0].startswith("error"):
-        return weights["error"] * (highest - RARE).clamp_min(0)
-    return weights.get(part, 1) * highest
+def _joined(judge: Judge, surprises: dict[str, Tensor], parts: tuple[str, ...]) -> Tensor:
+    nothing = torch.zeros_like(surprises["neighbours"])
+    neighbours = surprises["neighbours"] if "neighbours" in parts else nothing
+    doubts = [surprises[kind] for kind in NEAR[1:] if kind in parts] or [nothing]
+    errors = [surprises[kind] for kind in FAR if kind in parts] or [nothing]
+    doubt = torch.stack(doubts).mean(0)  # the judge's own mean of three
+    return judge.join(torch.stack([neighbours, doubt, doubt, doubt, *errors]))
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from lamae_tutorial import (
     shannon_entropy,
 )
 from lamae_tutorial.benchmark.reported import reported_complexity
-from lamae_tutorial.complexity import total_variation
+from lamae_tutorial.complexity import batch_entropy, batch_variation, total_variation
 
 RNG = np.random.default_rng(0)
 
@@ -106,3 +106,11 @@ def test_characterize() -> None:
     assert (fancy.overlap, plain.overlap) == (1, 0)
     assert plain.ood_mean == plain.ood_std == 0
     assert fancy.id_mean == pytest.approx(shannon_entropy(digits).mean().item())
+
+
+def test_complexities_of_a_batch_are_those_of_the_package() -> None:
+    levels = torch.randint(0, 256, (4, 3, 6, 5), dtype=torch.uint8)
+    levels[0] = 7
+    images = levels.float() / 255
+    torch.testing.assert_close(batch_entropy(images).double(), shannon_entropy(levels), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(batch_variation(images).double(), total_variation(levels))

@@ -23,7 +23,7 @@ from lamae_tutorial.metrics import auroc
 
 HELD_OUT = 1
 EPOCHS = 20
-DETECTORS = ("autoencoder", "vae", "memae", "lamae")
+DETECTORS = ("autoencoder", "lamae")
 MODELS = Path(__file__).parent.parent / "book" / "models"
 
 

@@ -31,7 +31,7 @@ REFERENCES = {
     "cite:p": ("cite", "p"),
 }
 BLOCK = re.compile(
-    r"^(?P<fence>`{3,})(?P<head>.*)\n(?P<body>.*?)^(?P=fence)`* *(\n|\Z)",
+    r"^(?P<fence>`{3,})(?P<head>[^\n]*)\n(?P<body>.*?)^(?P=fence)`* *(\n|\Z)",
     re.M | re.S,
 )
 DIRECTIVE = re.compile(r"\{(?P<name>[\w-]+)\} *(?P<argument>.*)")

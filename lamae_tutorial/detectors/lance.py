@@ -1,9 +1,10 @@
 """LANCE: label-assisted neighbours, classifier and error. This package's own detector; it is in no paper.
 
 LAMAE's idea is kept: the classifier says which part of the memory may be read. Here the memory holds stored features of
-training images instead of learnt slots. An image is judged by how far the nearest features of its predicted class are,
-by the classifier's doubt, and by how badly a decoder rebuilds the image from these neighbours. The three scores are
-joined by their p-values on ID validation images. The classifier's errors on these images weigh the doubt, and
+training images instead of learnt slots. An image is out-of-distribution if it lies far from its predicted class: the
+nearest stored features are far away, or a decoder rebuilds the image badly from them. It is also out-of-distribution if
+it lies between classes: probabilities are spread, or the features of a second class are nearly as close. These signs
+are joined by their p-values on ID validation images. The classifier's errors on these images weigh the second kind, and
 pseudo-outliers made of them the reconstruction: no OoD image has a say.
 """
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lamae_tutorial.complexity import batch_entropy, batch_variation
 from lamae_tutorial.data.images import ImageShape, TrainingData
 from lamae_tutorial.detectors.classifier import Classifier, ClassifierNetwork, FeatureMemory, view_confidence
 from lamae_tutorial.detectors.pseudo_outliers import STRATEGIES, make_outliers
@@ -26,14 +28,16 @@ from lamae_tutorial.metrics import auroc
 from lamae_tutorial.networks.convolutional import ConvDecoder
 from lamae_tutorial.training.loop import History, as_float, in_stages, train
 
-# Of the scores of :func:`parts`: classes differ in width, so distances are compared within the predicted class. The
-# doubt is not: it is highest where classes overlap, and this is where it tells most.
-BY_CLASS = (True, False, True, True)
-WEIGHTS = (0.25, 0.5, 1.0)  # of the reconstruction, to choose from
-DOUBT = (0.25, 2.0)  # lowest and highest weight of the classifier's doubt
+# Of the signs of :func:`signs`: classes differ in width, so distances are compared within the predicted class. Doubt is
+# not: it is highest where classes overlap, and this is where it tells most.
+BY_CLASS = (True, False, False, False, True, True, True)
+WEIGHTS = (0.125, 0.25, 0.5)  # of the reconstruction, to choose from
+DOUBT = (0.125, 1.0)  # lowest and highest weight of the doubt
+_WRONG = 0.02  # share of ID images classified wrongly from which on doubt has its highest weight
 _LEVELS = 17
 _TAIL = 0.1  # share of ID images from which on surprise grows linearly
 RARE = -math.log(0.02)  # surprise from which on the reconstruction counts
+_GEN = 0.1  # exponent of the generalised entropy, as in its paper
 _NARROWEST = 0.1  # distance of two levels, as a share of the scale: rounding must not change a surprise much
 _SMALLEST = 0.01  # scale, as a share of the 90% quantile, for the same reason
 _FEWEST = 50  # images of a class that give it levels of its own
@@ -50,17 +54,18 @@ class LANCE(Classifier, ReconstructionDetector):
     Parameters are those of :class:`lamae_tutorial.detectors.classifier.Classifier`, and `channels` (of the decoder) and
     `reduction` of :class:`lamae_tutorial.detectors.reconstruction.ReconstructionDetector`. Labels 0..S-1 are needed.
 
-    Scores: "joint", the weighted sum of the surprises (:class:`Judge`) of "neighbours", of the logarithm of "msp", and
-    of "error" or "error_tv", whichever is higher (:meth:`Judge.join`); "neighbours", minus the cosine of the
-    features and their k-th nearest stored ones *of the predicted class*; "max_logit", "energy" and "msp" as for the
-    classifier; "error", the squared error of the image rebuilt from its k nearest stored features of the predicted
-    class; "error+"; and "error_tv", the error divided by the total variation.
+    Scores: "joint", the weighted sum of the surprises (:class:`Judge`) of the :func:`signs`, see :meth:`Judge.join`;
+    "neighbours", minus the cosine of the features and their k-th nearest stored ones *of the predicted class*;
+    "margin", minus the lead of the nearest class: the cosine of the k-th nearest stored features of the class where it
+    is highest, less the second highest; "max_logit", "energy" and "msp" as for the classifier; "gen", the generalised
+    entropy of the probabilities (Liu et al. 2023); "error", the squared error of the image rebuilt from its k nearest
+    stored features of the predicted class; "error+"; and "error_tv", the error divided by the total variation.
 
     Attributes
     ----------
     network_.judge.doubt : float32 ()
-        Weight of the classifier's doubt in "joint": the percentage of ID validation images that it classifies wrongly,
-        but at least 0.25 and at most 2. Where classes overlap, doubt tells more.
+        Weight of the doubt in "joint", from 0.125 to 1: the share of ID validation images that the classifier gets
+        wrong, divided by 2%. Where classes overlap, doubt tells more, and distances less.
     network_.judge.weight : float32 ()
         Weight of the reconstruction in "joint". `fit` takes the one with the highest mean AUROC of ID validation images
         against pseudo-outliers made of them, over all strategies of
@@ -71,13 +76,17 @@ class LANCE(Classifier, ReconstructionDetector):
     score_kinds: ClassVar[tuple[str, ...]] = (
         "joint",
         "neighbours",
+        "margin",
         "max_logit",
         "energy",
         "msp",
+        "gen",
         "error",
         "error+",
         "error_tv",
     )
+
+    recipe: ClassVar[int] = 2
 
     rotations: bool | None = None
 
@@ -107,7 +116,7 @@ class LANCE(Classifier, ReconstructionDetector):
                     [network.classify(as_float(part.to(judge.doubt.device))).argmax(1) for part in parts]
                 )
             wrong = (predicted.cpu() != data.validation_labels.cpu()).double().mean()
-            judge.doubt.fill_(float((100 * wrong).clamp(*DOUBT)))
+            judge.doubt.fill_(float((wrong / _WRONG).clamp(*DOUBT)))
             return history
 
         def rebuilding(decoder: nn.Module, images: Tensor, labels: Tensor | None) -> Tensor:
@@ -123,17 +132,20 @@ class LANCE(Classifier, ReconstructionDetector):
     def score_batch(self, network: nn.Module, images: Tensor) -> dict[str, Tensor]:
         assert isinstance(network, LANCENetwork)
         scores, predicted = self._scores_and_class(network, images)
-        return {"joint": network.judge.join(network.judge(parts(scores), predicted)), **scores}
+        return {"joint": network.judge.join(network.judge(signs(scores), predicted)), **scores}
 
     def _scores_and_class(self, network: "LANCENetwork", images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         features, logits = network.views(images)
-        nearest, read = network.nearest(features, logits)
+        nearest, margin, read = network.nearest(features, logits)
         error = self.reconstruction_error(images, network.decoder(read))
         scores = {
             "neighbours": -nearest.mean(0),
+            "margin": -margin,
             **view_confidence(logits),
+            "gen": generalised_entropy(logits.softmax(2).mean(0)),
             "error": error,
-            "error_tv": error / (variation(images) + _GAMMA),
+            "error+": error / (batch_entropy(images).log1p() + _GAMMA),
+            "error_tv": error / (batch_variation(images) + _GAMMA),
         }
         return scores, logits[0].argmax(1)
 
@@ -144,7 +156,7 @@ class LANCE(Classifier, ReconstructionDetector):
 
         def judged(images: Tensor) -> tuple[Tensor, Tensor]:
             batches = self.batched(images, lambda batch: self._scores_and_class(network, batch))
-            return torch.cat([parts(scores) for scores, _ in batches], 1), torch.cat([label for _, label in batches])
+            return torch.cat([signs(scores) for scores, _ in batches], 1), torch.cat([label for _, label in batches])
 
         judge.learn(*judged(validation_images), BY_CLASS)
         generator = torch.Generator().manual_seed(_SEED)
@@ -160,16 +172,15 @@ class LANCE(Classifier, ReconstructionDetector):
         judge.weight.fill_(max(mean, key=lambda weight: mean[weight]))
 
 
-def parts(scores: Mapping[str, Tensor]) -> Tensor:
-    """Return what is joined, (4, B): neighbours, the classifier's doubt, the error, and the error by complexity."""
-    doubt = scores["msp"].clamp_min(1e-30).log()
-    return torch.stack([scores["neighbours"], doubt, scores["error"], scores["error_tv"]])
+def signs(scores: Mapping[str, Tensor]) -> Tensor:
+    """Return what is joined, (7, B): neighbours; three kinds of doubt; the error, and the error by two complexities."""
+    named = [scores[kind] for kind in ("neighbours", "gen", "margin", "error", "error+", "error_tv")]
+    return torch.stack([named[0], scores["msp"].clamp_min(1e-30).log(), *named[1:]])
 
 
-def variation(images: Tensor) -> Tensor:
-    """Return the total variation (N,) of float images as :func:`lamae_tutorial.complexity.total_variation` does."""
-    down, right = images.diff(dim=2).abs(), images.diff(dim=3).abs()
-    return down.flatten(1).sum(1) + right.flatten(1).sum(1)
+def generalised_entropy(probabilities: Tensor) -> Tensor:
+    """Return the generalised entropy (B,) of probabilities (B, S): the sum of (p (1 - p)) ** 0.1."""
+    return (probabilities * (1 - probabilities)).clamp_min(1e-30).pow(_GEN).sum(1)
 
 
 class LANCENetwork(ClassifierNetwork):
@@ -187,15 +198,15 @@ class LANCENetwork(ClassifierNetwork):
         """Map float images (B, C, H, W) to reconstructions (B, C, H, W) and logits (B, S)."""
         features = self.encoder(images)
         logits = self.head(features)[:, : self.memory.num_classes]
-        return self.decoder(self.nearest(features[None], logits[None])[1]), logits
+        return self.decoder(self.nearest(features[None], logits[None])[-1]), logits
 
     def read(self, images: Tensor) -> Tensor:
         """Map float images (B, C, H, W) to what the decoder gets, (B, latent_dim)."""
         features = self.encoder(images)
-        return self.nearest(features[None], self.head(features)[None, :, : self.memory.num_classes])[1]
+        return self.nearest(features[None], self.head(features)[None, :, : self.memory.num_classes])[-1]
 
-    def nearest(self, features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Find the k nearest stored features of the predicted class.
+    def nearest(self, features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Find the k nearest stored features of each class.
 
         Parameters
         ----------
@@ -207,20 +218,23 @@ class LANCENetwork(ClassifierNetwork):
         Returns
         -------
         similarity : float (positions, B)
-            Cosine of the features and the k-th nearest ones.
+            Cosine of the features and the k-th nearest ones of the predicted class.
+        margin : float (B,)
+            Lead of the nearest class: its cosine, a mean over the positions, less that of the second nearest class.
         read : float (B, latent_dim)
-            Mean of the k nearest features in the first position.
+            Mean of the k nearest features of the predicted class in the first position.
         """
         memory, predicted = self.memory, logits[0].argmax(1)
-        similarity = memory.similarity(features)  # (positions, B, S, M)
-        chosen = predicted[None, :, None, None].expand(len(features), -1, 1, memory.size)
-        places = similarity.gather(2, chosen).squeeze(2).topk(self.neighbours, 2).indices
+        found = memory.similarity(features).topk(self.neighbours, 3)  # (positions, B, S, k)
+        highest = found.values[..., -1].mean(0).topk(min(2, memory.num_classes), 1).values
+        chosen = predicted[None, :, None, None].expand(len(features), -1, 1, self.neighbours)
+        places = found.indices.gather(2, chosen).squeeze(2)
         places = predicted[None, :, None] * memory.size + places  # (positions, B, k), among all slots
         slots = memory.slots[: len(features)].flatten(1, 2)  # (positions, S * M, latent_dim)
         last = slots.gather(1, places[..., -1:].expand_as(features))
         # In double precision: surprises magnify the rounding of a long product.
         cosine = F.cosine_similarity(features.double(), last.double(), dim=2).float()
-        return cosine, slots[0][places[0]].mean(1)
+        return cosine, highest[:, 0] - highest[:, -1], slots[0][places[0]].mean(1)
 
 
 class Judge(nn.Module):
@@ -237,7 +251,7 @@ class Judge(nn.Module):
     scale : float32 (parts, S)
         Mean distance of the highest 10% of the ID scores from the 90% quantile.
     doubt, weight : float32 ()
-        Weights of the classifier's doubt and of the reconstruction in the joined score.
+        Weights of the doubt and of the reconstruction in the joined score.
     """
 
     levels: Tensor
@@ -284,10 +298,13 @@ class Judge(nn.Module):
         return beyond - torch.log1p(-(1 - _TAIL) * passed)
 
     def join(self, surprises: Tensor) -> Tensor:
-        """Return the joined score (B,) of the surprises of :func:`parts`, (4, B).
+        """Return the joined score (B,) of the surprises of :func:`signs`, (7, B).
 
-        The reconstruction counts only as far as it is more surprising than for all but 2% of the ID images: good
-        decoders rebuild near outliers too, but not those that are far from all training images.
+        The three kinds of doubt count as their mean. Where the classes overlap, many ID images lie far from the others
+        of their class, so neighbours count only beyond the surprise of 2% of the ID images, or less where the
+        classifier is better. The reconstruction always counts only beyond it: good decoders rebuild near outliers too,
+        but not those that are far from all training images.
         """
-        neighbours, doubt, error, complexity = surprises
-        return neighbours + self.doubt * doubt + self.weight * (torch.maximum(error, complexity) - RARE).clamp_min(0)
+        far = (surprises[0] - self.doubt * RARE).clamp_min(0)
+        rebuilt = (surprises[4:].amax(0) - RARE).clamp_min(0)
+        return far + self.doubt * surprises[1:4].mean(0) + self.weight * rebuilt

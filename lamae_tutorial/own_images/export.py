@@ -9,6 +9,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from lamae_tutorial.complexity import batch_entropy
 from lamae_tutorial.data.writing import check_file, only_process
 from lamae_tutorial.detectors.base import ALPHA, Detector
 from lamae_tutorial.detectors.reconstruction import CORRECTED
@@ -132,7 +133,7 @@ class _Scorer(nn.Module):
         valid = ((images >= 0) & (images <= 1)).flatten(1).all(1)
         images = torch.where(valid[:, None, None, None], images, 0.0)
         scores = self.detector.score_batch(self.network, images)
-        scores[CORRECTED] = scores["error"] / (entropy(images).log1p() + 1e-9)
+        scores[CORRECTED] = scores["error"] / (batch_entropy(images).log1p() + 1e-9)
         classes = self.network(images)[1].argmax(1) if self.detector.classifies else None
         step = (self.steps < scores[self.detector.calibration_kind_][:, None]).sum(1)
         row = classes if self.grouped and classes is not None else torch.zeros_like(step)
@@ -142,11 +143,3 @@ class _Scorer(nn.Module):
         if classes is not None:
             outputs.append(torch.where(valid, classes, -1))
         return tuple(outputs)
-
-
-def entropy(images: Tensor) -> Tensor:
-    """Return `shannon_entropy` in bits, (N,), of float images (N, C, H, W) in [0, 1], with operations of ONNX only."""
-    levels = (images * 255).round().long().flatten(1)
-    counts = torch.zeros(images.shape[0], 256, device=images.device)
-    shares = counts.scatter_add(1, levels, torch.ones_like(levels, dtype=counts.dtype)) / levels.shape[1]
-    return -(shares * shares.clamp_min(1e-12).log2()).sum(1)

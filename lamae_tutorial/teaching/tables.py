@@ -49,10 +49,10 @@ class BookTable:
             + "</tr>\n"
             for first, *rest in self.frame.to_numpy().tolist()
         )
+        caption = f'<caption style="caption-side: bottom; text-align: left">{escape(self.caption)}</caption>\n'
         return (
             '<table class="dataframe lamae-table" style="border-collapse: collapse; font-size: 0.9em">\n'
-            f'<caption style="caption-side: bottom; text-align: left">{escape(self.caption)}</caption>\n'
-            f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
+            f"{caption if self.caption else ''}<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
         )
 
 

@@ -19,6 +19,7 @@ import ipywidgets
 import numpy as np
 import torch
 from IPython.display import HTML, display
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -29,10 +30,12 @@ from lamae_tutorial.benchmark.records import array_key, read_results, saved_arra
 from lamae_tutorial.complexity import complexity_normalized, complexity_normalizer, shannon_entropy
 from lamae_tutorial.detectors.memae import MemAE, MemAENetwork
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
-from lamae_tutorial.plots import ID_COLOUR, OOD_COLOUR, image_grid, score_densities, show_image
+from lamae_tutorial.plots import BOOK_STYLE, ID_COLOUR, OOD_COLOUR, image_grid, score_densities, show_image
 
 STATIC_PAGE = "LAMAE_STATIC_PAGE"
 _COLOURS = 64  # size of a frame's palette: the file is small and the text stays sharp
+_WIDTH = 5  # of a frame in inches; BOOK_STYLE has text for this width
+_CSS_PIXELS = 96 * _WIDTH
 
 
 @dataclass(frozen=True)
@@ -80,16 +83,15 @@ def slider(frames: Sequence[Frame], description: str, start: int = 0) -> ipywidg
     labels = [(frame.label, index) for index, frame in enumerate(frames)]
     style = {"description_width": "initial"}
     layout = ipywidgets.Layout(width="95%")
+    picture_layout = ipywidgets.Layout(width=f"{_CSS_PIXELS}px", max_width="100%", height="auto")
     control = ipywidgets.SelectionSlider(
         options=labels, index=start, description=description, style=style, layout=layout
     )
     if not hasattr(ipywidgets, "Stack"):  # ipywidgets 7.7: the kernel changes the content of one picture
-        picture = ipywidgets.Image(value=frames[start].png, format="png")
+        picture = ipywidgets.Image(value=frames[start].png, format="png", layout=picture_layout)
         control.observe(lambda change: setattr(picture, "value", frames[change["new"]].png), "value")
         return ipywidgets.VBox([control, picture])
-    images = [
-        ipywidgets.Image(value=frame.png, format="png", layout=ipywidgets.Layout(max_width="100%")) for frame in frames
-    ]
+    images = [ipywidgets.Image(value=frame.png, format="png", layout=picture_layout) for frame in frames]
     stack = ipywidgets.Stack(images, selected_index=start)
     # `index`, not `value`: in the browser a SelectionSlider only has an index.
     link = ipywidgets.jslink((control, "index"), (stack, "selected_index"))
@@ -109,18 +111,20 @@ def page(frames: Sequence[Frame], description: str, start: int = 0) -> str:
     )
     pictures = "".join(
         f'<img src="data:image/png;base64,{base64.b64encode(frame.png).decode()}" alt="{html.escape(frame.alt)}" '
-        f'title="{html.escape(frame.label)}" style="max-width: 100%"{"" if index == start else " hidden"}>'
+        f'title="{html.escape(frame.label)}" style="width: 100%"'
+        f"{'' if index == start else ' hidden'}>"
         for index, frame in enumerate(frames)
     )
     label = html.escape(frames[start].label)
     return (
-        '<div class="lamae-explorer" style="margin: 1em 0"><label style="display: block">'
+        f'<div class="lamae-explorer" style="margin: 1em 0; max-width: {_CSS_PIXELS}px"><label style="display: block">'
         f"{html.escape(description)}: <output>{label}</output>"
         f'<input type="range" min="0" max="{len(frames) - 1}" step="1" value="{start}" aria-valuetext="{label}" '
         f'style="display: block; width: 100%" oninput="{html.escape(change)}"></label>{pictures}</div>'
     )
 
 
+@rc_context(BOOK_STYLE)
 def threshold_frames(
     id_scores: NDArray[np.float64], ood_scores: NDArray[np.float64], ood_name: str = "OoD", count: int = 15
 ) -> list[Frame]:
@@ -156,8 +160,9 @@ def threshold_frames(
             "ood_rejected": len(ood_scores) - ood_accepted,
         }
         id_rate, ood_rate = id_accepted / len(id_scores), ood_accepted / len(ood_scores)
-        figure = Figure(figsize=(7.6, 2.7), facecolor="white", layout="constrained")
-        densities, table, roc = figure.subplots(1, 3, width_ratios=[1.5, 1, 1])
+        figure = Figure(figsize=(_WIDTH, 4.6))
+        panels = figure.subplot_mosaic([["densities", "densities"], ["table", "roc"]])
+        densities, table, roc = panels["densities"], panels["table"], panels["roc"]
         score_densities(densities, id_scores, {ood_name: ood_scores})
         densities.axvline(threshold, color="black")
         densities.set_xlabel("score")
@@ -175,6 +180,7 @@ def threshold_frames(
     return frames
 
 
+@rc_context(BOOK_STYLE)
 def attention_frames(detector: MemAE, images: Tensor, names: Sequence[str], most: int = 6) -> list[Frame]:
     """Draw one frame per image: the weights of all memory slots, and the slots with the largest weights, decoded.
 
@@ -204,16 +210,20 @@ def attention_frames(detector: MemAE, images: Tensor, names: Sequence[str], most
     highest = float(weights.max())
     frames = []
     for image, again, row, name, error in zip(images, rebuilt, weights, names, errors, strict=True):
-        figure = Figure(figsize=(7.6, 3), facecolor="white", layout="constrained")
-        axes = figure.subplot_mosaic([["image", "rebuilt", *("weights",) * (most - 2)], list(range(most))])
-        show_image(axes["image"], image, name)
-        show_image(axes["rebuilt"], again, f"rebuilt, error {error:.2f}")
-        axes["weights"].bar(np.arange(len(row)), row.numpy(), color=ID_COLOUR, width=1)
-        axes["weights"].axhline(1 / len(row), color="black", linewidth=0.8, linestyle="--")
-        axes["weights"].set(xlabel="slot (dashed: 1/N)", ylabel="weight", ylim=(0, 1.05 * highest or 1))
+        figure = Figure(figsize=(_WIDTH, 5.4))
+        above, middle, below = figure.subfigures(3, 1, height_ratios=[1.7, 2.2, 1.4])
+        for place, picture, title in zip(
+            above.subplots(1, 2), (image, again), (name, f"rebuilt, error {error:.2f}"), strict=True
+        ):
+            show_image(place, picture, title)
+        bars = middle.subplots()
+        bars.bar(np.arange(len(row)), row.numpy(), color=ID_COLOUR, width=1)
+        bars.axhline(1 / len(row), color="black", linewidth=0.8, linestyle="--")
+        bars.set(xlabel="slot (dashed: 1/N)", ylabel="weight", ylim=(0, 1.05 * highest or 1))
         order = row.argsort(descending=True)[:most].tolist()
-        for place, slot in enumerate(order):
-            show_image(axes[place], decoded[slot], f"slot {slot}: {row[slot]:.3f}")
+        for place, slot in zip(below.subplots(1, most), order, strict=False):
+            show_image(place, decoded[slot])
+            place.set_title(f"slot {slot}\n{row[slot]:.3f}")
         used, largest = int((row > 0).sum()), float(row.max())
         alt = (
             f"{name}: {used} of {len(row)} slots are read, the largest weight is {largest:.3f}, "
@@ -224,6 +234,7 @@ def attention_frames(detector: MemAE, images: Tensor, names: Sequence[str], most
     return frames
 
 
+@rc_context(BOOK_STYLE)
 def complexity_frames(
     detector: ReconstructionDetector, image: Tensor, threshold: float, steps: int = 7, random_state: int = 0
 ) -> list[Frame]:
@@ -253,18 +264,20 @@ def complexity_frames(
     rebuilt = detector.reconstruct(images)
     frames = []
     for index, name in enumerate(names):
-        figure = Figure(figsize=(7.6, 2.4), facecolor="white", layout="constrained")
-        axes = figure.subplots(1, 5, width_ratios=[1, 1, 1.3, 1.3, 1.3])
-        show_image(axes[0], images[index], name)
-        show_image(axes[1], rebuilt[index], "rebuilt")
+        figure = Figure(figsize=(_WIDTH, 4.6))
+        left, right = figure.subfigures(1, 2, width_ratios=[1, 2.2])
+        above, below = left.subplots(2)
+        show_image(above, images[index], name)
+        show_image(below, rebuilt[index], "rebuilt")
+        axes = right.subplots(3, sharex=True)
         panels = {"H (bits)": entropy, "error": errors, "error / CN": corrected}
-        for panel, (title, values) in zip(axes[2:], panels.items(), strict=True):
+        for panel, (title, values) in zip(axes, panels.items(), strict=True):
             panel.plot(values, color="grey")
             panel.plot([index], values[index], "o", color=OOD_COLOUR)
-            panel.set_title(f"{title}: {values[index]:.2f}", fontsize="small")
+            panel.set_title(f"{title}: {values[index]:.2f}")
             panel.set_xticks([0, steps, 2 * steps], ["blur", "", "noise"])
             panel.set_ylim(0, None)
-        axes[4].axhline(threshold, color="black", linestyle="--", linewidth=0.8)
+        axes[2].axhline(threshold, color="black", linestyle="--", linewidth=0.8)
         numbers = {
             "entropy": float(entropy[index]),
             "cn": float(cn[index]),
@@ -279,6 +292,7 @@ def complexity_frames(
     return frames
 
 
+@rc_context(BOOK_STYLE)
 def alpha_frames(
     id_p_values: NDArray[np.float64],
     ood_p_values: NDArray[np.float64],
@@ -311,8 +325,8 @@ def alpha_frames(
             "ood_accepted": len(ood_p_values) - ood_rejected,
             "ood_rejected": ood_rejected,
         }
-        figure = Figure(figsize=(7.6, 2.7), facecolor="white", layout="constrained")
-        histograms, table = figure.subplots(1, 2, width_ratios=[2.2, 1])
+        figure = Figure(figsize=(_WIDTH, 4.6))
+        histograms, table = figure.subplots(2, height_ratios=[1.3, 1])
         for values, name, colour, style in (
             (id_p_values, "ID", ID_COLOUR, "-"),
             (ood_p_values, ood_name, OOD_COLOUR, "--"),
@@ -340,6 +354,7 @@ def alpha_frames(
     return frames
 
 
+@rc_context(BOOK_STYLE)
 def held_out_frames(records: Sequence[Path], detector: str) -> list[Frame]:
     """Draw one frame per held-out class: rebuilt examples, and the densities of the scores.
 
@@ -368,22 +383,21 @@ def held_out_frames(records: Sequence[Path], detector: str) -> list[Frame]:
         if arrays is None or result is None or not result.held_out:
             raise ValueError(f"{path} has no scores and reconstructions of {detector} for a held-out class")
         ood = result.ood
-        figure = Figure(figsize=(7.6, 2.9), facecolor="white")
-        left, right = figure.subfigures(1, 2, width_ratios=[1.35, 1])
+        figure = Figure(figsize=(_WIDTH, 5))
+        above, below = figure.subfigures(2, 1)
         rows = {
             f"{ood}": array_key("image", ood),
             "rebuilt": array_key("reconstruction", ood),
             "ID": array_key("image"),
             "rebuilt ": array_key("reconstruction"),
         }
-        image_grid(left, {name: arrays[key] for name, key in rows.items()})
-        axes = right.subplots()
+        image_grid(above, {name: arrays[key] for name, key in rows.items()})
+        axes = below.subplots()
         score_densities(axes, arrays[array_key("score/error+")], {ood: arrays[array_key("score/error+", ood)]})
         error, corrected = of_score["error"].auroc, result.auroc
         titles = [of_score[kind].title for kind in ("error", "error+")]
-        axes.set_title(f"AUROC: {titles[0]} {100 * error:.1f} %, {titles[1]} {100 * corrected:.1f} %", fontsize="small")
+        axes.set_title(f"AUROC: {titles[0]} {100 * error:.1f} %, {titles[1]} {100 * corrected:.1f} %")
         axes.set(xlabel=f"score of {titles[1]}", ylabel="", yticks=[])
-        right.subplots_adjust(left=0.05, right=0.97, bottom=0.2, top=0.88)
         alt = (
             f"{ood} held out: eight of its images and eight ID images, each above its reconstruction. AUROC of "
             f"{titles[0]} {100 * error:.1f} %, of {titles[1]} {100 * corrected:.1f} %."
@@ -436,7 +450,7 @@ def _square(x: float, y: float, colour: Any) -> Any:
 
 def _frame(figure: Figure, label: str, alt: str, numbers: dict[str, float]) -> Frame:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
+    figure.savefig(buffer, format="png", dpi=120)
     small = io.BytesIO()
     Image.open(buffer).convert("RGB").quantize(_COLOURS).save(small, "PNG", optimize=True)
     return Frame(label, small.getvalue(), alt, numbers)

@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
+from selenium.webdriver.common.keys import Keys
 
 BOOK = Path(__file__).parent.parent.parent / "book"
 HTML = BOOK / "_build" / "html"
 PAGES = re.findall(r"(?:root|file): (\S+)", (BOOK / "_toc.yml").read_text())
 CHAPTERS = [page.removeprefix("notebooks/") for page in PAGES if page.startswith("notebooks/")]
-WITHOUT_EXPLORER = ("03_lamae", "05_difference")
+WITHOUT_EXPLORER = ("03_lamae", "05_difference", "08_rivals")
 PHONE, DESK = (390, 844), (1280, 900)
 # Messages of Jupyter Book itself: a constant is declared twice, no theme is stored at the first visit, no icon.
 NOT_OURS = ("THEBE_JS_URL", "Got invalid theme mode", "favicon.ico")
@@ -85,6 +86,57 @@ def test_no_sideways_scroll_on_a_phone(browser: Any, address: str, page: str) ->
     opened(browser, address, page, PHONE)
     width = browser.execute_script("return document.documentElement.scrollWidth")
     assert width <= PHONE[0]
+    assert cut_tables(browser) == []
+
+
+@each_page
+def test_no_table_is_cut_on_a_desk(browser: Any, address: str, page: str) -> None:
+    opened(browser, address, page, (1300, 900))
+    assert cut_tables(browser) == []
+
+
+def cut_tables(browser: Any) -> list[str]:
+    """Return the starts of the tables that are wider than the boxes around them."""
+    return browser.execute_script(
+        """
+        const cut = [];
+        for (const table of document.querySelectorAll('article table')) {
+          for (let box = table; box.tagName != 'ARTICLE'; box = box.parentElement) {
+            if (box.scrollWidth > box.clientWidth + 1 && getComputedStyle(box).display != 'inline') {
+              cut.push(table.textContent.trim().slice(0, 60));
+              break;
+            }
+          }
+        }
+        return cut;
+        """
+    )
+
+
+def test_records_can_be_searched_and_sorted(browser: Any, address: str) -> None:
+    opened(browser, address, "tables")
+    count = "return document.querySelector('.records-search output').textContent"
+    everything = browser.execute_script(count)
+    browser.find_element("css selector", ".records-search input").send_keys("mnist-1 lamae+")
+    shown, total = map(int, browser.execute_script(count).split(" rows")[0].split(" of "))
+    assert everything == f"{total} of {total} rows" and 0 < shown < total
+    rows = browser.execute_script(
+        "return [...document.querySelectorAll('article tbody tr')].filter(row => row.offsetHeight)"
+        ".map(row => row.textContent.toLowerCase())"
+    )
+    assert len(rows) == shown and all("mnist-1" in row and "lamae+" in row for row in rows)
+    for order, sign in (("ascending", 1), ("descending", -1)):
+        buttons = "[...document.querySelectorAll('#ours-beside-the-papers th button')]"
+        button = f"{buttons}.find(each => each.textContent == 'AUROC')"
+        browser.execute_script(f"{button}.focus()")
+        browser.switch_to.active_element.send_keys(Keys.ENTER)
+        state, numbers = browser.execute_script(
+            f"const head = {button}.parentElement;"
+            "const rows = [...head.closest('table').tBodies[0].rows];"
+            "return [head.ariaSort, rows.map(row => parseFloat(row.cells[head.cellIndex].textContent))]"
+        )
+        assert state == order and len(set(numbers)) > 50
+        assert numbers == sorted(numbers, key=lambda number, sign=sign: sign * number)
 
 
 @each_chapter
@@ -175,6 +227,16 @@ def test_dark_mode_is_readable(browser: Any, address: str, page: str) -> None:
         """
     )
     assert worst[0] >= 4.5, worst
+
+
+@each_chapter
+def test_explorers_belong_to_the_page_in_the_dark(browser: Any, address: str, chapter: str) -> None:
+    opened(browser, address, f"notebooks/{chapter}", theme="dark")
+    grounds = browser.execute_script(
+        "return [...document.querySelectorAll('.lamae-explorer, .lamae-table')]"
+        ".map(each => getComputedStyle(each.closest('.text_html')).backgroundColor)"
+    )
+    assert set(grounds) <= {"rgba(0, 0, 0, 0)"}
 
 
 @each_page

@@ -6,8 +6,8 @@ import torch
 from torch.nn import functional as F
 
 from lamae_tutorial import auroc
-from lamae_tutorial.complexity import total_variation
-from lamae_tutorial.detectors.lance import LANCE, Judge, LANCENetwork, parts, variation
+from lamae_tutorial.complexity import shannon_entropy, total_variation
+from lamae_tutorial.detectors.lance import LANCE, Judge, LANCENetwork, generalised_entropy, signs
 from lamae_tutorial.training.state import seeded
 
 Bars = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -39,12 +39,9 @@ def test_only_the_predicted_class_is_remembered() -> None:
         rebuilt = network.decoder(stored[nearest.indices].mean(0, keepdim=True))
         torch.testing.assert_close(scores["error"][row], (rebuilt - images[row]).square().sum())
         torch.testing.assert_close(network(images[row : row + 1])[0], rebuilt)
+    by_entropy = scores["error"] / shannon_entropy(images).float().log1p()
+    torch.testing.assert_close(scores["error+"], by_entropy, rtol=1e-4, atol=0)
     torch.testing.assert_close(scores["error_tv"], scores["error"] / total_variation(images).float(), rtol=0.02, atol=0)
-
-
-def test_variation_is_that_of_the_package() -> None:
-    levels = torch.randint(0, 256, (4, 3, 6, 5), dtype=torch.uint8)
-    torch.testing.assert_close(variation(levels.float() / 255).double(), total_variation(levels))
 
 
 def exponential(n: int, seed: int = 0) -> torch.Tensor:
@@ -92,16 +89,38 @@ def test_a_judge_of_one_or_two_images_is_finite(n: int) -> None:
 
 
 def test_the_joined_score_by_hand() -> None:
-    judge = Judge(4, 1)
+    judge = Judge(7, 1)
     judge.weight.fill_(0.5)
     judge.doubt.fill_(0.25)
-    surprises = torch.tensor([[1.0], [2.0], [3.0], [5.0]])
-    assert judge.join(surprises).item() == pytest.approx(1 + 0.25 * 2 + 0.5 * (5 + np.log(0.02)))
-    surprises[3] = 3.5
-    assert judge.join(surprises).item() == 1.5, "2% of the ID images are rebuilt as badly"
-    given = {"neighbours": -0.5, "msp": 0.1, "error": 7.0, "error_tv": 0.3}
+    rare = -np.log(0.02)
+    surprises = torch.tensor([[6.0], [1.0], [2.0], [3.0], [3.0], [3.5], [5.0]])
+    assert judge.join(surprises).item() == pytest.approx(6 - rare / 4 + 0.25 * 2 + 0.5 * (5 - rare))
+    surprises[6] = 3.5
+    assert judge.join(surprises).item() == pytest.approx(6 - rare / 4 + 0.5), "2% of the ID images are rebuilt as badly"
+    surprises[0] = 0.9
+    assert judge.join(surprises).item() == 0.5, "neighbours as far as those of many ID images do not count"
+
+
+def test_the_signs_by_hand() -> None:
+    given = {"neighbours": -0.5, "msp": 0.1, "gen": 2.0, "margin": -0.3, "error": 7.0, "error+": 0.6, "error_tv": 0.3}
     scores = {name: torch.tensor([value]) for name, value in given.items()}
-    torch.testing.assert_close(parts(scores)[:, 0], torch.tensor([-0.5, float(np.log(0.1)), 7.0, 0.3]))
+    expected = torch.tensor([-0.5, float(np.log(0.1)), 2.0, -0.3, 7.0, 0.6, 0.3])
+    torch.testing.assert_close(signs(scores)[:, 0], expected)
+    even, sure = generalised_entropy(torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])).tolist()
+    assert even == pytest.approx(2 * 0.25**0.1, abs=0.01) and sure == pytest.approx(0, abs=0.01)
+
+
+@torch.no_grad()
+def test_the_margin_is_the_lead_of_the_nearest_class() -> None:
+    detector = LANCE(memory_size=10, neighbours=3, rotations=False)
+    network = network_of(detector)
+    images = torch.rand(20, 1, 8, 8)
+    features = detector.embed(network, images)[0]
+    margin = detector.score_batch(network, images)["margin"]
+    for row, each in enumerate(features):
+        third = [F.cosine_similarity(each, slots, dim=1).topk(3).values[-1] for slots in network.memory.slots[0]]
+        first, second = sorted(third)[:-3:-1]
+        torch.testing.assert_close(margin[row], second - first, rtol=1e-4, atol=1e-6)
 
 
 def test_outliers_that_the_classifier_trusts_are_found(bars: Bars) -> None:
@@ -115,11 +134,11 @@ def test_outliers_that_the_classifier_trusts_are_found(bars: Bars) -> None:
     }
     for name, outliers in far.items():
         assert auroc(inside, detector.score(outliers)) > 0.97, name
-    assert detector.network_.judge.weight.item() in (0.25, 0.5, 1.0)
+    assert detector.network_.judge.weight.item() in (0.125, 0.25, 0.5)
     assert [entry["stage"] for entry in detector.history_] == ["classifier"] * 12 + ["decoder"] * 3
 
 
-@pytest.mark.parametrize(("wrong", "weight"), [(0, 0.25), (1, 1.0), (50, 2.0)])
+@pytest.mark.parametrize(("wrong", "weight"), [(0, 0.125), (1, 0.5), (50, 1.0)])
 def test_the_doubt_weighs_as_much_as_the_classifier_errs(wrong: int, weight: float, bars: Bars) -> None:
     images, labels, _ = bars
     detector = LANCE(epochs=12, batch_size=16, random_state=0, memory_size=20)

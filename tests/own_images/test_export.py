@@ -8,8 +8,8 @@ import pytest
 import torch
 from sklearn.exceptions import NotFittedError
 
-from lamae_tutorial import DETECTORS, GODIN, AutoEncoder, constant_images, shannon_entropy
-from lamae_tutorial.own_images.export import entropy, export_onnx
+from lamae_tutorial import DETECTORS, GODIN, AutoEncoder
+from lamae_tutorial.own_images.export import export_onnx
 
 Bars = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 REBUILDING = [name for name, kind in DETECTORS.items() if kind.rebuilds]
@@ -34,11 +34,6 @@ def test_onnxruntime_gives_the_same_scores(name: str, bars: Bars, tmp_path: Path
         if detector.num_classes_:
             np.testing.assert_array_equal(found.pop("predicted_class"), detector.classify(batch))
         assert not found
-
-
-def test_entropy_is_that_of_the_package(bars: Bars) -> None:
-    images = torch.cat([bars[0], constant_images(3, (1, 8, 8)).images])
-    np.testing.assert_allclose(entropy(images / 255), shannon_entropy(images), atol=1e-5)
 
 
 def test_what_cannot_be_exported(bars: Bars, tmp_path: Path) -> None:

@@ -47,6 +47,13 @@ def test_a_right_answer(doubling: None) -> None:
         assert repr(check("0.1", answer)) == "Exercise 0.1: right."
 
 
+def test_a_verdict_wraps_on_a_page(doubling: None) -> None:
+    assert check("0.1", lambda x: x.no)._repr_html_() == (
+        "<p>Exercise 0.1: not yet. It stopped with AttributeError: &#x27;Tensor&#x27; object has no attribute "
+        "&#x27;no&#x27;</p>"
+    )
+
+
 def test_a_stub_is_not_an_error(doubling: None) -> None:
     def stub(x):  # type: ignore[no-untyped-def]
         raise NotImplementedError

@@ -6,6 +6,7 @@ A chapter's tasks stand in the module of its number, as functions `exercise_N` t
 
 import warnings
 from dataclasses import dataclass
+from html import escape
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -39,6 +40,9 @@ class Verdict:
 
     def __repr__(self) -> str:
         return f"Exercise {self.exercise}: " + ("right." if self.right else f"not yet. {self.message}")
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(repr(self))}</p>"  # wraps, as text in an output does not
 
 
 def check(exercise: str, answer: object) -> Verdict:
