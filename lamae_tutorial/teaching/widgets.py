@@ -12,7 +12,6 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ipywidgets
@@ -26,11 +25,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from lamae_tutorial.benchmark.records import array_key, read_results, saved_arrays
 from lamae_tutorial.complexity import complexity_normalized, complexity_normalizer, shannon_entropy
 from lamae_tutorial.detectors.memae import MemAE, MemAENetwork
 from lamae_tutorial.detectors.reconstruction import ReconstructionDetector
-from lamae_tutorial.plots import BOOK_STYLE, ID_COLOUR, OOD_COLOUR, image_grid, score_densities, show_image
+from lamae_tutorial.plots import BOOK_STYLE, ID_COLOUR, OOD_COLOUR, score_densities, show_image
 
 STATIC_PAGE = "LAMAE_STATIC_PAGE"
 _COLOURS = 64  # size of a frame's palette: the file is small and the text stays sharp
@@ -351,58 +349,6 @@ def alpha_frames(
             f"{len(ood_p_values)} OoD images are called out-of-distribution."
         )
         frames.append(_frame(figure, f"{alpha:g}", alt, numbers))
-    return frames
-
-
-@rc_context(BOOK_STYLE)
-def held_out_frames(records: Sequence[Path], detector: str) -> list[Frame]:
-    """Draw one frame per held-out class: rebuilt examples, and the densities of the scores.
-
-    Parameters
-    ----------
-    records : sequence of Path
-        Records of `lamae benchmark`, one for each held-out class. The files with the scores must be beside them.
-    detector : str
-        Title of a detector that rebuilds images: "LAMAE".
-
-    Returns
-    -------
-    list of Frame
-        In the order of `records`. `numbers`: the AUROC of "error" and of the complexity-normalised "error+".
-
-    Raises
-    ------
-    ValueError
-        A record is of another detector or has no held-out class, or its scores are missing.
-    """
-    frames = []
-    for path in records:
-        of_score = {result.score: result for result in read_results([path]) if result.detector == detector}
-        arrays = saved_arrays(path)
-        result = of_score.get("error+")
-        if arrays is None or result is None or not result.held_out:
-            raise ValueError(f"{path} has no scores and reconstructions of {detector} for a held-out class")
-        ood = result.ood
-        figure = Figure(figsize=(_WIDTH, 5))
-        above, below = figure.subfigures(2, 1)
-        rows = {
-            f"{ood}": array_key("image", ood),
-            "rebuilt": array_key("reconstruction", ood),
-            "ID": array_key("image"),
-            "rebuilt ": array_key("reconstruction"),
-        }
-        image_grid(above, {name: arrays[key] for name, key in rows.items()})
-        axes = below.subplots()
-        score_densities(axes, arrays[array_key("score/error+")], {ood: arrays[array_key("score/error+", ood)]})
-        error, corrected = of_score["error"].auroc, result.auroc
-        titles = [of_score[kind].title for kind in ("error", "error+")]
-        axes.set_title(f"AUROC: {titles[0]} {100 * error:.1f} %, {titles[1]} {100 * corrected:.1f} %")
-        axes.set(xlabel=f"score of {titles[1]}", ylabel="", yticks=[])
-        alt = (
-            f"{ood} held out: eight of its images and eight ID images, each above its reconstruction. AUROC of "
-            f"{titles[0]} {100 * error:.1f} %, of {titles[1]} {100 * corrected:.1f} %."
-        )
-        frames.append(_frame(figure, ood, alt, {"error": error, "error+": corrected}))
     return frames
 
 

@@ -21,7 +21,7 @@ BOOK = Path(__file__).parent.parent.parent / "book"
 HTML = BOOK / "_build" / "html"
 PAGES = re.findall(r"(?:root|file): (\S+)", (BOOK / "_toc.yml").read_text())
 CHAPTERS = [page.removeprefix("notebooks/") for page in PAGES if page.startswith("notebooks/")]
-WITHOUT_EXPLORER = ("03_lamae", "05_difference", "08_rivals")
+WITHOUT_EXPLORER = ("03_lamae", "05_difference", "06_benchmark", "08_rivals")
 PHONE, DESK = (390, 844), (1280, 900)
 # Messages of Jupyter Book itself: a constant is declared twice, no theme is stored at the first visit, no icon.
 NOT_OURS = ("THEBE_JS_URL", "Got invalid theme mode", "favicon.ico")

@@ -4,7 +4,6 @@ import base64
 import io
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import ipywidgets
 import numpy as np
@@ -21,8 +20,6 @@ from lamae_tutorial import (
     load_images,
     shannon_entropy,
 )
-from lamae_tutorial.benchmark.experiments import CellSpec, ScenarioSpec
-from lamae_tutorial.benchmark.grid import run_grid
 from lamae_tutorial.teaching import widgets
 from lamae_tutorial.teaching.widgets import Frame
 
@@ -123,25 +120,6 @@ def test_blur_smooths_and_noise_ends_in_noise(images: torch.Tensor) -> None:
     assert torch.equal(changed[8], other[8]) and not torch.equal(changed[7], other[7])
     low = widgets._blurred_and_noisy(images[0][:, :5], 4, 0)[1]  # lower than wide
     assert low.shape == (9, 1, 5, 8) and low[0].float().std() < low[3].float().std()
-
-
-def test_held_out_classes_are_those_of_the_records(tmp_path: Path) -> None:
-    cells = [CellSpec(ScenarioSpec("digits", label), "lamae", 0, epochs=1) for label in "83"]
-    paths = run_grid(cells, tmp_path, device="cpu").finished
-    frames = widgets.held_out_frames(paths, "LAMAE")
-    assert [frame.label for frame in frames] == ["digits-8", "digits-3"]
-    for frame, path in zip(frames, paths, strict=True):
-        with np.load(path.with_suffix(".npz")) as scores:
-            kinds = ("score/error", "score/error+")
-            pairs = [(scores[f"{kind}/id"], scores[f"{kind}/ood/{frame.label}"]) for kind in kinds]
-        assert list(frame.numbers.values()) == pytest.approx([auroc(*pair) for pair in pairs])
-        assert f"{100 * frame.numbers['error+']:.1f} %" in frame.alt
-    assert frames[0].png != frames[1].png
-    with pytest.raises(ValueError, match="has no scores and reconstructions of MemAE"):
-        widgets.held_out_frames(paths, "MemAE")
-    paths[0].with_suffix(".npz").unlink()
-    with pytest.raises(ValueError, match="has no scores and reconstructions of LAMAE"):
-        widgets.held_out_frames(paths, "LAMAE")
 
 
 def test_slider_is_linked_to_the_stack_in_the_browser() -> None:
