@@ -70,8 +70,10 @@ def test_the_wheel_holds_every_file_of_the_package(installed: Path) -> None:
         found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
         return {path for path in found if "__pycache__" not in path.parts}
 
-    records = {Path("results", path.parent.name, path.name) for path in (ROOT / "book/results").glob("*/*.json")}
-    assert files(package) == files(ROOT / "lamae_tutorial") | records
+    results, models = ROOT / "book/results", ROOT / "book/models"
+    shown = {"results" / path.relative_to(results) for path in [results / "fast.md", *results.glob("*/*.json")]}
+    shown |= {"models" / path for path in files(models)}
+    assert files(package) == files(ROOT / "lamae_tutorial") | shown
     assert {Path("benchmark/reported/lamae.csv"), Path("data/mini_mnist.npz"), Path("data/mini_mnist.md")} <= files(
         package
     )
@@ -92,7 +94,7 @@ def test_the_sdist_holds_the_package_and_its_papers_alone(dist: Path) -> None:
     with tarfile.open(sdist) as archive:
         top = {name.split("/")[1] for name in archive.getnames() if "/" in name}
     papers = {"README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff"}
-    assert top == {"lamae_tutorial", *papers, "pyproject.toml", "PKG-INFO", ".gitignore"}
+    assert top == {"lamae_tutorial", "book", *papers, "pyproject.toml", "PKG-INFO", ".gitignore"}
 
 
 def test_the_command_runs_in_a_bare_environment(installed: Path) -> None:
