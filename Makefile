@@ -23,7 +23,7 @@ test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n auto tests/book
 	$(BIN)/python -m pytest -n auto --dist loadscope --nbval -W default book/notebooks
 
-# Run the chapters in the smoke profile and store their text outputs, as git has them.
+# Run the chapters in the mini profile and store their text outputs, as git has them.
 notebooks: $(VENV)/.installed
 	$(BIN)/python tools/notebooks.py $(NOTEBOOKS)
 
