@@ -40,6 +40,9 @@ BY_CLASS = dict.fromkeys(("neighbours", "error", "error+", "error_tv"), True) | 
 def rows(detector: LANCE, sets: dict[str, Tensor]) -> dict[str, float]:
     """Return the AUROC of each row of `PARTS` and of each score alone, in percent."""
     scores = {key: detector.scores(images) for key, images in sets.items()}
+    for key, images in sets.items():
+        parts = detector.batched(images, lambda batch: detector.scores_and_class(detector.network_, batch)[0]["margin"])
+        scores[key]["margin"] = torch.cat(parts).double().numpy()
     predicted = {key: torch.from_numpy(detector.classify(images)) for key, images in sets.items()}
     judge = detector.network_.judge
     surprises: dict[str, dict[str, Tensor]] = {key: {} for key in sets}

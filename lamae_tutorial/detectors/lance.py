@@ -56,8 +56,7 @@ class LANCE(Classifier, ReconstructionDetector):
 
     Scores: "joint", the weighted sum of the surprises (:class:`Judge`) of the :func:`signs`, see :meth:`Judge.join`;
     "neighbours", minus the cosine of the features and their k-th nearest stored ones *of the predicted class*;
-    "margin", minus the lead of the nearest class: the cosine of the k-th nearest stored features of the class where it
-    is highest, less the second highest; "max_logit", "energy" and "msp" as for the classifier; "gen", the generalised
+    "max_logit", "energy" and "msp" as for the classifier; "gen", the generalised
     entropy of the probabilities (Liu et al. 2023); "error", the squared error of the image rebuilt from its k nearest
     stored features of the predicted class; "error+"; and "error_tv", the error divided by the total variation.
 
@@ -76,7 +75,6 @@ class LANCE(Classifier, ReconstructionDetector):
     score_kinds: ClassVar[tuple[str, ...]] = (
         "joint",
         "neighbours",
-        "margin",
         "max_logit",
         "energy",
         "msp",
@@ -131,10 +129,13 @@ class LANCE(Classifier, ReconstructionDetector):
 
     def score_batch(self, network: nn.Module, images: Tensor) -> dict[str, Tensor]:
         assert isinstance(network, LANCENetwork)
-        scores, predicted = self._scores_and_class(network, images)
-        return {"joint": network.judge.join(network.judge(signs(scores), predicted)), **scores}
+        scores, predicted = self.scores_and_class(network, images)
+        joint = network.judge.join(network.judge(signs(scores), predicted))
+        del scores["margin"]  # near 0 it is little more than rounding, so it is no score to calibrate
+        return {"joint": joint, **scores}
 
-    def _scores_and_class(self, network: "LANCENetwork", images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def scores_and_class(self, network: "LANCENetwork", images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Return all scores but "joint", with "margin": minus the lead of the nearest class; and predicted classes."""
         features, logits = network.views(images)
         nearest, margin, read = network.nearest(features, logits)
         error = self.reconstruction_error(images, network.decoder(read))
@@ -155,7 +156,7 @@ class LANCE(Classifier, ReconstructionDetector):
         network, judge = self.network_, self.network_.judge
 
         def judged(images: Tensor) -> tuple[Tensor, Tensor]:
-            batches = self.batched(images, lambda batch: self._scores_and_class(network, batch))
+            batches = self.batched(images, lambda batch: self.scores_and_class(network, batch))
             return torch.cat([signs(scores) for scores, _ in batches], 1), torch.cat([label for _, label in batches])
 
         judge.learn(*judged(validation_images), BY_CLASS)

@@ -116,7 +116,7 @@ def test_the_margin_is_the_lead_of_the_nearest_class() -> None:
     network = network_of(detector)
     images = torch.rand(20, 1, 8, 8)
     features = detector.embed(network, images)[0]
-    margin = detector.score_batch(network, images)["margin"]
+    margin = detector.scores_and_class(network, images)[0]["margin"]
     for row, each in enumerate(features):
         third = [F.cosine_similarity(each, slots, dim=1).topk(3).values[-1] for slots in network.memory.slots[0]]
         first, second = sorted(third)[:-3:-1]
