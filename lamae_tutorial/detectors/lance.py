@@ -36,7 +36,7 @@ DOUBT = (0.125, 1.0)  # lowest and highest weight of the doubt
 _WRONG = 0.02  # share of ID images classified wrongly from which on doubt has its highest weight
 _LEVELS = 17
 _TAIL = 0.1  # share of ID images from which on surprise grows linearly
-RARE = -math.log(0.02)  # surprise from which on the reconstruction counts
+RARE = -math.log(0.02)  # surprise from which on the reconstruction counts, and neighbours at the highest doubt
 _GEN = 0.1  # exponent of the generalised entropy, as in its paper
 _NARROWEST = 0.1  # distance of two levels, as a share of the scale: rounding must not change a surprise much
 _SMALLEST = 0.01  # scale, as a share of the 90% quantile, for the same reason
@@ -56,9 +56,9 @@ class LANCE(Classifier, ReconstructionDetector):
 
     Scores: "joint", the weighted sum of the surprises (:class:`Judge`) of the :func:`signs`, see :meth:`Judge.join`;
     "neighbours", minus the cosine of the features and their k-th nearest stored ones *of the predicted class*;
-    "max_logit", "energy" and "msp" as for the classifier; "gen", the generalised
-    entropy of the probabilities (Liu et al. 2023); "error", the squared error of the image rebuilt from its k nearest
-    stored features of the predicted class; "error+"; and "error_tv", the error divided by the total variation.
+    "max_logit", "energy" and "msp" as for the classifier; "gen", the generalised entropy of the probabilities (Liu et
+    al. 2023); "error", the squared error of the image rebuilt from its k nearest stored features of the predicted
+    class; "error+"; and "error_tv", the error divided by the total variation.
 
     Attributes
     ----------
