@@ -5,6 +5,7 @@ A chapter's tasks stand in the module of its number, as functions `exercise_N` t
 """
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from importlib import import_module
@@ -12,6 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lamae_tutorial.training.state import plain_torch
@@ -85,7 +87,14 @@ def check(exercise: str, answer: object) -> Verdict:
     return Verdict(exercise, True)
 
 
-def expect_close(got: Any, wanted: Any, what: str, hint: str = "", tolerance: float = 1e-4) -> None:
+def expect_close(
+    got: Any,
+    wanted: Any,
+    what: str,
+    hint: str = "",
+    tolerance: float = 1e-4,
+    typical: Mapping[str, Any] | None = None,
+) -> None:
     """Raise NotYet unless `got` is a number, array or tensor with the shape and values of `wanted`.
 
     Parameters
@@ -99,20 +108,31 @@ def expect_close(got: Any, wanted: Any, what: str, hint: str = "", tolerance: fl
         Shown if the values differ.
     tolerance : float
         Largest absolute difference that is right.
+    typical : mapping of str to float, array or tensor, optional
+        What typical mistakes return, by the hint that is shown instead of `hint` if it came.
     """
     if got is None or got is ...:
         raise NotYet("It returns nothing so far: does it end with `return`?")
     try:
-        values = got.detach().cpu().double().numpy() if isinstance(got, Tensor) else np.asarray(got, float)
+        values = _numbers(got)
     except (TypeError, ValueError):
         raise NotYet(f"{what} should be numbers; got {_kind(got)}.") from None
-    target = wanted.double().numpy() if isinstance(wanted, Tensor) else np.asarray(wanted, float)
+    target = _numbers(wanted)
+    for found, mistake in (typical or {}).items():
+        wrong = _numbers(mistake)
+        if wrong.shape == values.shape and np.allclose(values, wrong, rtol=0, atol=tolerance, equal_nan=True):
+            hint = found
+            break
     if values.shape != target.shape:
         raise NotYet(f"{what} should have the shape {target.shape}; got {values.shape}.")
     if not np.isfinite(values).all():
         raise NotYet(f"{what} should be finite; got {_short(values)}. {hint}".rstrip())
     if np.abs(values - target).max(initial=0) > tolerance:
         raise NotYet(f"{what} should be {_short(target)}; got {_short(values)}. {hint}".rstrip())
+
+
+def _numbers(values: Any) -> NDArray[np.float64]:
+    return values.detach().cpu().double().numpy() if isinstance(values, Tensor) else np.asarray(values, float)
 
 
 def _short(values: Any) -> str:

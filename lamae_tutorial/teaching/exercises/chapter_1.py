@@ -15,14 +15,16 @@ def exercise_1(answer: Callable[..., Any]) -> None:
     what = "For the ID scores 1, 2, 4 and the OoD scores 5, 3, AUROC"
     got, wanted = answer(np.array(inside), np.array(outside)), auroc(inside, outside)
     m, n = len(outside), len(inside)
-    hints = {
-        100 * wanted: "AUROC is a share of pairs, between 0 and 1: do not multiply it by 100.",
-        1 - wanted: "This is the share of pairs in which the ID image scores higher. Sum the ranks of the OoD images.",
-        wanted + (m + 1) / (2 * n): "Subtract M (M + 1) / 2 first: the OoD images were counted among themselves too.",
-        wanted * n * m: "Divide by the number of pairs, N M.",
-        wanted + (m * (m + 1) - n * (n + 1)) / (2 * n * m): "M (M + 1) / 2 takes the number of OoD images, not of ID.",
+    typical = {
+        "AUROC is a share of pairs, between 0 and 1: do not multiply it by 100.": 100 * wanted,
+        "This is the share of pairs in which the ID image scores higher. Sum the ranks of the OoD images.": 1 - wanted,
+        "Subtract M (M + 1) / 2 first: the OoD images were counted among themselves too.": wanted + (m + 1) / (2 * n),
+        "Divide by the number of pairs, N M.": wanted * n * m,
+        "M (M + 1) / 2 takes the number of OoD images, not of ID.": (
+            wanted + (m * (m + 1) - n * (n + 1)) / (2 * n * m)
+        ),
     }
-    expect_close(got, wanted, what, _hint(got, hints) or "Rank 1 is the lowest of all N + M scores.")
+    expect_close(got, wanted, what, "Rank 1 is the lowest of all N + M scores.", typical=typical)
 
     inside, outside = [0.0, 1.0, 1.0, 3.0], [2.0, 1.0]
     what = "For the ID scores 0, 1, 1, 3 and the OoD scores 2, 1, which has ties, AUROC"
@@ -36,15 +38,3 @@ def exercise_1(answer: Callable[..., Any]) -> None:
     expect_close(got, auroc(*before), "For 301 ID and 200 OoD scores, AUROC", "Does it hold for any N and M?")
     if not (np.array_equal(many_id, before[0]) and np.array_equal(many_ood, before[1])):
         raise NotYet("It changes the scores that it was given, e.g. by sorting them in place: work with copies.")
-
-
-def _hint(got: Any, hints: dict[float, str]) -> str:
-    """Return the hint of the typical wrong value that came, or an empty text."""
-    return next((hint for value, hint in hints.items() if np.ndim(got) == 0 and np.isclose(_float(got), value)), "")
-
-
-def _float(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return float("nan")
