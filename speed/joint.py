@@ -19,7 +19,7 @@ from lamae_tutorial.benchmark.provenance import provenance
 from lamae_tutorial.benchmark.settings import new_detector
 from lamae_tutorial.detectors.lance import LANCE, Judge
 
-NEAR = ("neighbours", "msp", "gen", "margin")
+NEAR = ("neighbours", "msp", "gen")
 FAR = ("error", "error+", "error_tv")
 # The signs that are joined; those left out count as not surprising.
 PARTS: dict[str, tuple[str, ...]] = {
@@ -27,9 +27,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     "without neighbours": (*NEAR[1:], *FAR),
     "without the classifier's scores": ("neighbours", *FAR),
     "without reconstruction": NEAR,
-    "without margin": ("neighbours", "msp", "gen", *FAR),
-    "without generalised entropy": ("neighbours", "msp", "margin", *FAR),
-    "without largest probability": ("neighbours", "gen", "margin", *FAR),
+    "without generalised entropy": ("neighbours", "msp", *FAR),
+    "without largest probability": ("neighbours", "gen", *FAR),
     "without entropy": (*NEAR, "error", "error_tv"),
     "without total variation": (*NEAR, "error", "error+"),
 }
@@ -40,9 +39,6 @@ BY_CLASS = dict.fromkeys(("neighbours", "error", "error+", "error_tv"), True) | 
 def rows(detector: LANCE, sets: dict[str, Tensor]) -> dict[str, float]:
     """Return the AUROC of each row of `PARTS` and of each score alone, in percent."""
     scores = {key: detector.scores(images) for key, images in sets.items()}
-    for key, images in sets.items():
-        parts = detector.batched(images, lambda batch: detector.scores_and_class(detector.network_, batch)[0]["margin"])
-        scores[key]["margin"] = torch.cat(parts).double().numpy()
     predicted = {key: torch.from_numpy(detector.classify(images)) for key, images in sets.items()}
     judge = detector.network_.judge
     surprises: dict[str, dict[str, Tensor]] = {key: {} for key in sets}
@@ -69,8 +65,8 @@ def _joined(judge: Judge, surprises: dict[str, Tensor], parts: tuple[str, ...]) 
     neighbours = surprises["neighbours"] if "neighbours" in parts else nothing
     doubts = [surprises[kind] for kind in NEAR[1:] if kind in parts] or [nothing]
     errors = [surprises[kind] for kind in FAR if kind in parts] or [nothing]
-    doubt = torch.stack(doubts).mean(0)  # the judge's own mean of three
-    return judge.join(torch.stack([neighbours, doubt, doubt, doubt, *errors]))
+    doubt = torch.stack(doubts).mean(0)  # the judge's own mean of two
+    return judge.join(torch.stack([neighbours, doubt, doubt, *errors]))
 
 
 def main() -> None:

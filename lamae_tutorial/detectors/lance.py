@@ -3,9 +3,9 @@
 LAMAE's idea is kept: the classifier says which part of the memory may be read. Here the memory holds stored features of
 training images instead of learnt slots. An image is out-of-distribution if it lies far from its predicted class: the
 nearest stored features are far away, or a decoder rebuilds the image badly from them. It is also out-of-distribution if
-it lies between classes: probabilities are spread, or the features of a second class are nearly as close. These signs
-are joined by their p-values on ID validation images. The classifier's errors on these images weigh the second kind, and
-pseudo-outliers made of them the reconstruction: no OoD image has a say.
+it lies between classes, so that probabilities are spread. These signs are joined by their p-values on ID validation
+images. The classifier's errors on these images weigh the second kind, and pseudo-outliers made of them the
+reconstruction: no OoD image has a say.
 """
 
 import math
@@ -30,7 +30,7 @@ from lamae_tutorial.training.loop import History, as_float, in_stages, train
 
 # Of the signs of :func:`signs`: classes differ in width, so distances are compared within the predicted class. Doubt is
 # not: it is highest where classes overlap, and this is where it tells most.
-BY_CLASS = (True, False, False, False, True, True, True)
+BY_CLASS = (True, False, False, True, True, True)
 WEIGHTS = (0.125, 0.25, 0.5)  # of the reconstruction, to choose from
 DOUBT = (0.125, 1.0)  # lowest and highest weight of the doubt
 _WRONG = 0.02  # share of ID images classified wrongly from which on doubt has its highest weight
@@ -56,9 +56,9 @@ class LANCE(Classifier, ReconstructionDetector):
 
     Scores: "joint", the weighted sum of the surprises (:class:`Judge`) of the :func:`signs`, see :meth:`Judge.join`;
     "neighbours", minus the cosine of the features and their k-th nearest stored ones *of the predicted class*;
-    "max_logit", "energy" and "msp" as for the classifier; "gen", the generalised entropy of the probabilities (Liu et
-    al. 2023); "error", the squared error of the image rebuilt from its k nearest stored features of the predicted
-    class; "error+"; and "error_tv", the error divided by the total variation.
+    "max_logit", "energy" and "msp" as for the classifier; "gen", the generalised entropy of the probabilities of the
+    image in its own position (Liu et al. 2023); "error", the squared error of the image rebuilt from its k nearest
+    stored features of the predicted class; "error+"; and "error_tv", the error divided by the total variation.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class LANCE(Classifier, ReconstructionDetector):
         "error_tv",
     )
 
-    recipe: ClassVar[int] = 2
+    recipe: ClassVar[int] = 3
 
     rotations: bool | None = None
 
@@ -131,19 +131,17 @@ class LANCE(Classifier, ReconstructionDetector):
         assert isinstance(network, LANCENetwork)
         scores, predicted = self.scores_and_class(network, images)
         joint = network.judge.join(network.judge(signs(scores), predicted))
-        del scores["margin"]  # near 0 it is little more than rounding, so it is no score to calibrate
         return {"joint": joint, **scores}
 
     def scores_and_class(self, network: "LANCENetwork", images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Return all scores but "joint", with "margin": minus the lead of the nearest class; and predicted classes."""
+        """Return all scores but "joint", and the predicted classes."""
         features, logits = network.views(images)
-        nearest, margin, read = network.nearest(features, logits)
+        nearest, read = network.nearest(features, logits)
         error = self.reconstruction_error(images, network.decoder(read))
         scores = {
             "neighbours": -nearest.mean(0),
-            "margin": -margin,
             **view_confidence(logits),
-            "gen": generalised_entropy(logits.softmax(2).mean(0)),
+            "gen": generalised_entropy(logits[0].softmax(1)),
             "error": error,
             "error+": error / (batch_entropy(images).log1p() + _GAMMA),
             "error_tv": error / (batch_variation(images) + _GAMMA),
@@ -174,8 +172,8 @@ class LANCE(Classifier, ReconstructionDetector):
 
 
 def signs(scores: Mapping[str, Tensor]) -> Tensor:
-    """Return what is joined, (7, B): neighbours; three kinds of doubt; the error, and the error by two complexities."""
-    named = [scores[kind] for kind in ("neighbours", "gen", "margin", "error", "error+", "error_tv")]
+    """Return what is joined, (6, B): neighbours; two kinds of doubt; the error, and the error by two complexities."""
+    named = [scores[kind] for kind in ("neighbours", "gen", "error", "error+", "error_tv")]
     return torch.stack([named[0], scores["msp"].clamp_min(1e-30).log(), *named[1:]])
 
 
@@ -206,8 +204,8 @@ class LANCENetwork(ClassifierNetwork):
         features = self.encoder(images)
         return self.nearest(features[None], self.head(features)[None, :, : self.memory.num_classes])[-1]
 
-    def nearest(self, features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Find the k nearest stored features of each class.
+    def nearest(self, features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Find the k nearest stored features of the predicted class.
 
         Parameters
         ----------
@@ -219,23 +217,19 @@ class LANCENetwork(ClassifierNetwork):
         Returns
         -------
         similarity : float (positions, B)
-            Cosine of the features and the k-th nearest ones of the predicted class.
-        margin : float (B,)
-            Lead of the nearest class: its cosine, a mean over the positions, less that of the second nearest class.
+            Cosine of the features and the k-th nearest ones.
         read : float (B, latent_dim)
-            Mean of the k nearest features of the predicted class in the first position.
+            Mean of the k nearest features in the first position.
         """
         memory, predicted = self.memory, logits[0].argmax(1)
-        found = memory.similarity(features).topk(self.neighbours, 3)  # (positions, B, S, k)
-        highest = found.values[..., -1].mean(0).topk(min(2, memory.num_classes), 1).values
-        chosen = predicted[None, :, None, None].expand(len(features), -1, 1, self.neighbours)
-        places = found.indices.gather(2, chosen).squeeze(2)
-        places = predicted[None, :, None] * memory.size + places  # (positions, B, k), among all slots
+        chosen = predicted[None, :, None, None].expand(len(features), -1, 1, memory.size)
+        cosines = memory.similarity(features).gather(2, chosen).squeeze(2)  # (positions, B, M)
+        places = predicted[None, :, None] * memory.size + cosines.topk(self.neighbours, 2).indices  # among all slots
         slots = memory.slots[: len(features)].flatten(1, 2)  # (positions, S * M, latent_dim)
         last = slots.gather(1, places[..., -1:].expand_as(features))
         # In double precision: surprises magnify the rounding of a long product.
         cosine = F.cosine_similarity(features.double(), last.double(), dim=2).float()
-        return cosine, highest[:, 0] - highest[:, -1], slots[0][places[0]].mean(1)
+        return cosine, slots[0][places[0]].mean(1)
 
 
 class Judge(nn.Module):
@@ -299,13 +293,13 @@ class Judge(nn.Module):
         return beyond - torch.log1p(-(1 - _TAIL) * passed)
 
     def join(self, surprises: Tensor) -> Tensor:
-        """Return the joined score (B,) of the surprises of :func:`signs`, (7, B).
+        """Return the joined score (B,) of the surprises of :func:`signs`, (6, B).
 
-        The three kinds of doubt count as their mean. Where the classes overlap, many ID images lie far from the others
+        Both kinds of doubt count as their mean. Where the classes overlap, many ID images lie far from the others
         of their class, so neighbours count only beyond the surprise of 2% of the ID images, or less where the
         classifier is better. The reconstruction always counts only beyond it: good decoders rebuild near outliers too,
         but not those that are far from all training images.
         """
         far = (surprises[0] - self.doubt * RARE).clamp_min(0)
-        rebuilt = (surprises[4:].amax(0) - RARE).clamp_min(0)
-        return far + self.doubt * surprises[1:4].mean(0) + self.weight * rebuilt
+        rebuilt = (surprises[3:].amax(0) - RARE).clamp_min(0)
+        return far + self.doubt * surprises[1:3].mean(0) + self.weight * rebuilt
