@@ -7,7 +7,7 @@ shows a part of the executed chapter:
     {figure} fig-ae-failure       the figure of this name
     {diagram} autoencoder         book/diagrams/autoencoder.svg
     {equation} eq-error           the equation with this label
-    {code} train                  the definition of a function, a class, a method (`DenseVAE.loss`) or a variable
+    {code} train                  the definition of a function, a class or a variable, or a part of it: `DenseVAE.loss`
     {code} pairs .. fpr95         from the statement that defines the first to the one that defines the second
     {output} show_results(        what the one cell showed whose code contains this text
     {quiz} 2                      the second question of the chapter's quiz; the answer follows at the next key
@@ -45,8 +45,8 @@ from lamae_tutorial.teaching.quizzes import QUIZZES
 
 BOOK = Path(__file__).parent.parent / "book"
 EXECUTED = BOOK / "_build" / "jupyter_execute" / "notebooks"
-REVEAL = ("reset.css", "reveal.css", "theme/white.css", "reveal.js", "plugin/notes.js")  # what a deck loads
-MATHJAX = ("tex-svg.js", "a11y/assistive-mml.js")
+REVEAL = ("reset.css", "reveal.css", "theme/white.css", "reveal.js", "plugin/notes.js", "plugin/zoom.js")
+MATHJAX = ("tex-svg-full.js", "a11y/assistive-mml.js")
 HIGHLIGHTER = HtmlFormatter(style="a11y-high-contrast-light", cssclass="code")
 PART = re.compile(r"^\{(figure|diagram|equation|code|output|quiz)\} (.+)$", re.M)
 GLUE = re.compile(r"\{glue:text\}`(\w[^`:]*)(?::([^`]+))?`")
@@ -98,7 +98,9 @@ class Chapter:
         for cell in self.code_cells:
             mystnb = cell.metadata.get("mystnb", {})
             if mystnb.get("figure", {}).get("name") == name:
-                (svg,) = (each.data["image/svg+xml"] for each in cell.outputs if "image/svg+xml" in each.get("data", {}))
+                (svg,) = (
+                    each.data["image/svg+xml"] for each in cell.outputs if "image/svg+xml" in each.get("data", {})
+                )
                 return self.picture(f"{self.name}-{name}.svg", svg, mystnb.image.alt)
         raise ValueError(f"the chapter has no figure {name}")
 
@@ -132,21 +134,20 @@ class Chapter:
             if end:
                 start = min(each.lineno for each in [found[0], *getattr(found[0], "decorator_list", [])])
                 chosen = textwrap.dedent("\n".join(lines[start - 1 : end.end_lineno]))
-                return highlight(chosen, PythonLexer(), HIGHLIGHTER)
+                return highlight(chosen.replace("\n\n\n", "\n\n"), PythonLexer(), HIGHLIGHTER)
         raise ValueError(f"the chapter has no code {names}")
 
     def output(self, text: str) -> str:
-        shown = [cell.outputs for cell in self.code_cells if text in cell.source and cell.outputs]
+        shown = [shown_by(cell) for cell in self.code_cells if text in cell.source and cell.outputs]
         if len(shown) != 1:
             raise ValueError(f"not one but {len(shown)} cells with an output contain: {text}")
         parts = []
-        for each in shown[0]:
-            data = each.get("data", {})
+        for data in shown[0]:
             if "text/html" in data:  # a table or an explorer; the slides have their own style
                 table = re.sub(r"<style.*?</style>", "", data["text/html"], flags=re.S)
                 parts.append(re.sub(r'(<(?:table|caption|tr|th|td)\b[^>]*?) style="[^"]*"', r"\1", table))
             else:
-                parts.append(f"<pre>{html.escape(each.get('text') or data['text/plain'])}</pre>")
+                parts.append(f"<pre>{html.escape(data['text/plain'])}</pre>")
         return "".join(parts)
 
     def quiz(self, number: str) -> str:
@@ -160,6 +161,11 @@ class Chapter:
             f'<p class="question">{html.escape(question["question"])}</p><ol type="A">{answers}</ol>'
             f'<p class="fragment answer"><strong>{letter}.</strong> {html.escape(right["feedback"])}</p>'
         )
+
+
+def shown_by(cell: Any) -> list[dict[str, str]]:
+    """Return what a cell has shown or printed, by MIME type."""
+    return [each.get("data") or {"text/plain": each.text} for each in cell.outputs]
 
 
 def defined(statement: ast.stmt) -> set[str]:
@@ -210,58 +216,61 @@ def read_deck(text: str, chapter: Chapter) -> list[Slide]:
 
 
 def read_slide(title: str, text: str, chapter: Chapter) -> Slide:
-    text = GLUE.sub(lambda found: chapter.number(found[1], found[2]), text)
+    title, text = (GLUE.sub(lambda found: chapter.number(found[1], found[2]), part) for part in (title, text))
+    text = re.sub(r"(?<=\d) (?=%)", "\N{NO-BREAK SPACE}", text)
     notes = " ".join(re.findall(r"^> ?(.*)$", text, re.M))
     minutes = MINUTES.match(notes)
     if not minutes:
         raise ValueError("its notes must begin with its minutes: > 5 min. ...")
-    in_flow = {"code", "equation", "quiz"} | ({"output"} if "{code}" in text else set())
-    media = []
+    media, in_text = [], []
 
     def show(found: re.Match[str]) -> str:
         shown = f'<div class="{found[1]}">{getattr(chapter, found[1])(found[2].strip())}</div>'
-        if found[1] in in_flow:
-            return re.sub(r"\n\s*\n", "\n", shown) if found[1] != "code" else shown.replace("\n\n", "\n&#8203;\n")
+        printed = found[1] == "output" and ("<pre>" in shown or "{code}" in text)
+        if printed or found[1] in ("code", "equation", "quiz"):
+            in_text.append(shown)
+            return f"\n<!--{len(in_text) - 1}-->\n"  # not yet the part itself, which is no Markdown
         media.append(shown)
         return ""
 
-    body = PART.sub(show, re.sub(r"^>.*\n?", "", text, flags=re.M))
+    body = MARKDOWN.render(PART.sub(show, re.sub(r"^>.*\n?", "", text, flags=re.M)))
     return Slide(
-        title=MARKDOWN.renderInline(GLUE.sub(lambda found: chapter.number(found[1], found[2]), title)),
+        title=MARKDOWN.renderInline(title),
         minutes=int(minutes[1]),
         notes=MARKDOWN.render(notes),
         media=media,
-        text=MARKDOWN.render(body),
+        text=re.sub(r"<!--(\d+)-->", lambda found: in_text[int(found[1])], body),
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("decks", nargs="+", type=Path, metavar="DECK")
-    parser.add_argument("--out", type=Path, default=Path("runs/slides"))
-    arguments = parser.parse_args()
+def make(decks: list[Path], out: Path) -> None:
+    """Write the slides of these decks, with all that they load, into an empty folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        The book is not built.
+    ValueError
+        A deck has a mistake; see `read_deck`.
+    """
     if not EXECUTED.is_dir():
-        sys.exit("The slides show the executed chapters, and the book is not built. Run first: make book")
-    templates = Environment(loader=FileSystemLoader(BOOK / "slides"), autoescape=False, trim_blocks=True)
-    shutil.rmtree(arguments.out, ignore_errors=True)
-    (arguments.out / "figures").mkdir(parents=True)
+        raise FileNotFoundError("the slides show the executed chapters, and the book is not built; run: make book")
+    templates = Environment(loader=FileSystemLoader(BOOK / "slides"), trim_blocks=True)
+    shutil.rmtree(out, ignore_errors=True)
+    (out / "figures").mkdir(parents=True)
     chapters = []
-    for deck in arguments.decks:
+    for deck in decks:
         chapter = Chapter.read(deck.stem)
-        try:
-            slides = read_deck(deck.read_text("utf-8"), chapter)
-        except ValueError as error:
-            sys.exit(str(error))
+        slides = read_deck(deck.read_text("utf-8"), chapter)
         page = templates.get_template("deck.html").render(title=chapter.title, slides=slides)
-        (arguments.out / f"{chapter.name}.html").write_text(page, "utf-8")
+        (out / f"{chapter.name}.html").write_text(page, "utf-8")
         for file, svg in chapter.pictures.items():
-            (arguments.out / "figures" / file).write_text(svg, "utf-8")
+            (out / "figures" / file).write_text(svg, "utf-8")
         minutes = sum(slide.minutes for slide in slides)
         chapters.append((chapter.name, chapter.title, len(slides), minutes))
         print(f"{chapter.name}: {len(slides)} slides, {minutes} minutes")
-    (arguments.out / "index.html").write_text(templates.get_template("index.html").render(chapters=chapters), "utf-8")
-    copy_libraries(arguments.out)
-    print(f"The slides: file://{arguments.out.resolve()}/index.html")
+    (out / "index.html").write_text(templates.get_template("index.html").render(chapters=chapters), "utf-8")
+    copy_libraries(out)
 
 
 def copy_libraries(out: Path) -> None:
@@ -276,6 +285,18 @@ def copy_libraries(out: Path) -> None:
             shutil.copy(source / file, target / file)
     style = (BOOK / "slides" / "slides.css").read_text("utf-8")
     (out / "slides.css").write_text(f"{style}\n{HIGHLIGHTER.get_style_defs('.code')}\n", "utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("decks", nargs="+", type=Path, metavar="DECK")
+    parser.add_argument("--out", type=Path, default=Path("runs/slides"))
+    arguments = parser.parse_args()
+    try:
+        make(arguments.decks, arguments.out)
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
+    print(f"The slides: file://{arguments.out.resolve()}/index.html")
 
 
 if __name__ == "__main__":
