@@ -182,7 +182,7 @@ def test_a_deck_opens_without_a_network(browser: Any, tmp_path: Path, monkeypatc
     image = browser.find_element(By.CSS_SELECTOR, "section.present img")
     assert image.get_attribute("naturalWidth") == "360" and image.get_attribute("alt") == "A dot."
     assert image.size["height"] > 400
-    assert browser.find_element(By.CSS_SELECTOR, "section.present .text").text == "42.0 %"  # Chromium gives a plain space
+    assert browser.find_element(By.CSS_SELECTOR, "section.present .text").text == "42.0 %"
     body.send_keys(Keys.ARROW_RIGHT)
     assert "later" in browser.find_element(By.CSS_SELECTOR, "section.present .text").text
     body.send_keys(Keys.ARROW_RIGHT)
