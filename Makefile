@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NOTEBOOKS := $(wildcard book/notebooks/*.ipynb)
 
-.PHONY: book test notebooks student address colab clean
+.PHONY: book test notebooks student address colab slides clean
 
 # The networks are small: a second thread gains little, and costs much where the cores are busy.
 book test: export OMP_NUM_THREADS = 1
@@ -54,6 +54,10 @@ colab:
 	  $(COLAB)/venv/bin/python -m papermill --kernel python3 --cwd $(COLAB) $$notebook $(COLAB)/$$(basename $$notebook); done
 	ls $(COLAB)/venv/lib/python*/site-packages | grep ^lamae_tutorial
 	! ls $(COLAB)/venv/lib/python*/site-packages | grep -E '^(torch|numpy)$$'
+
+# Slides of the chapters of the built book, for a projector: runs/slides/index.html.
+slides: $(VENV)/.installed
+	$(BIN)/python tools/slides.py $(wildcard book/slides/*.md)
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; name one: make PYTHON=python3.12 ...")'
