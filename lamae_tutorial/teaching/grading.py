@@ -4,11 +4,11 @@ What is stored in a notebook counts for nothing: neither its outputs nor its own
 process of its own, see :mod:`lamae_tutorial.teaching.sandbox`, and the checks run here. They call an answer through a
 pipe and compare the values that come back.
 
-That process has a time limit, limits of memory, file size and processes, an empty folder, and no variables of the
-environment but a few. On Linux, if users may make namespaces (:func:`isolated` says so), it also has no network, it sees
-neither the submissions nor the grades, and all that it started ends with it. It can still read and write whatever else
-the grader's account can: use an account or a container without secrets. And no program can tell who wrote an answer:
-the solutions are in the book.
+That process has a time limit, limits of memory, file size and processes, an empty folder, and few variables of the
+environment. On Linux, if users may make namespaces (:func:`isolated` says so), it also has no network, it sees neither
+the submissions nor the grades, and all that it started ends with it. It can still read and write whatever else the
+grader's account can: use an account or a container without secrets. And no program can tell who wrote an answer: the
+solutions are in the book.
 """
 
 import csv
@@ -32,7 +32,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, fields
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn, cast
 
 import numpy as np
 import torch
@@ -288,16 +288,16 @@ class _Process:
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
-        assert self.process.stdout is not None
-        while line := self.process.stdout.readline(MOST_BYTES):
-            self.lines.put(line)
+        with cast(IO[bytes], self.process.stdout) as replies:
+            while line := replies.readline(MOST_BYTES):
+                self.lines.put(line)
         self.lines.put(b"")
 
     def send(self, message: Any) -> None:
-        assert self.process.stdin is not None
+        pipe = cast(IO[bytes], self.process.stdin)
         with suppress(OSError):  # whether it still reads shows when it should answer
-            self.process.stdin.write(json.dumps(message).encode() + b"\n")
-            self.process.stdin.flush()
+            pipe.write(json.dumps(message).encode() + b"\n")
+            pipe.flush()
 
     def receive(self) -> Any:
         try:
@@ -333,7 +333,8 @@ class _Process:
         if self.ended:
             raise _Ended(self.ended)
 
-    def kill(self) -> None:
+    def close(self) -> None:
+        """Kill the process, and what it started as far as the system can tell."""
         if self.process.poll() is None:
             with suppress(OSError):
                 if sys.platform != "win32":
@@ -341,6 +342,11 @@ class _Process:
                 else:
                     self.process.kill()
         self.process.wait()
+        with suppress(OSError):
+            cast(IO[bytes], self.process.stdin).close()
+        with suppress(queue.Empty):  # where a process escaped, it still holds the pipe
+            while self.lines.get(timeout=1):
+                pass
 
 
 @contextmanager
@@ -366,7 +372,7 @@ def _sandbox(hidden: Sequence[Path], timeout: float) -> Iterator[_Process]:
         try:
             yield process
         finally:
-            process.kill()
+            process.close()
 
 
 def grades(outcomes: Sequence[Outcome]) -> list[list[str]]:

@@ -95,9 +95,9 @@ def encode(value: Any) -> Any:
         return value
     if isinstance(value, list | tuple) and len(value) < 10_000:
         return {"items": [encode(each) for each in value]}
-    is_tensor = torch is not None and isinstance(value, torch.Tensor)
-    grad = is_tensor and bool(value.requires_grad)
-    if is_tensor:
+    is_tensor, grad = False, False
+    if torch is not None and isinstance(value, torch.Tensor):
+        is_tensor, grad = True, bool(value.requires_grad)
         value = value.detach().cpu()
         value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
     if (
