@@ -12,6 +12,7 @@ import base64
 import json
 import os
 import re
+import symtable
 import sys
 import warnings
 from collections.abc import Collection, Iterable, Sequence
@@ -55,18 +56,24 @@ def needed(sources: Sequence[str], targets: Collection[int]) -> list[int]:
 
 
 def names_of(source: str) -> tuple[set[str], set[str]]:
-    """Return the names that a cell defines or changes, and those that it reads. Nothing if it is no Python."""
+    """Return the global names that a cell defines or changes, and those that it reads. Nothing if it is no Python."""
     tree = _parsed(source)
+    if tree is None:
+        return set(), set()
     stored: set[str] = set()
     loaded: set[str] = set()
-    for node in ast.walk(tree) if tree else ():
-        if isinstance(node, ast.Name):
-            (loaded if isinstance(node.ctx, ast.Load) else stored).add(node.id)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            stored.add(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            stored |= {(each.asname or each.name).partition(".")[0] for each in node.names}
-        elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
+    scopes = [symtable.symtable(ast.unparse(tree), "cell", "exec")]
+    while scopes:
+        scope = scopes.pop()
+        scopes += scope.get_children()
+        for symbol in scope.get_symbols():
+            if symbol.is_global() or scope.get_type() == "module":
+                if symbol.is_assigned() or symbol.is_imported():
+                    stored.add(symbol.get_name())
+                if symbol.is_referenced():
+                    loaded.add(symbol.get_name())
+    for node in ast.walk(tree):  # x.y = ... and x[y] = ... change x
+        if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
             place: ast.expr = node
             while isinstance(place, ast.Attribute | ast.Subscript):
                 place = place.value
