@@ -359,12 +359,14 @@ def _sandbox(hidden: Sequence[Path], timeout: float) -> Iterator[_Process]:
         kept = {key: os.environ[key] for key in ("PATH", "LAMAE_DATA", "SYSTEMROOT") if key in os.environ}
         place = dict.fromkeys(("HOME", "TMPDIR", "IPYTHONDIR", "MPLCONFIGDIR"), home)
         settings = {"PYTHONPATH": str(package), "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "PYTHONUTF8": "1"}
+        work = Path(home, "work")
+        work.mkdir()
         running = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            cwd=home,
+            cwd=work,
             env=kept | place | settings,
             start_new_session=True,
         )
