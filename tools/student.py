@@ -74,7 +74,7 @@ def labels(chapter: dict[str, Any]) -> list[tuple[str, str]]:
 def authors(text: str) -> str:
     """Return the last names of a work's authors, as the book cites them."""
     names = [name.partition(",")[0] for name in text.split(" and ")]
-    return " and ".join(names) if len(names) < 3 and names[-1] != "others" else f"{names[0]} et al."
+    return " and ".join(names) if len(names) < 3 else f"{names[0]} et al."
 
 
 class StudentChapter(PlainChapter):

@@ -187,10 +187,7 @@ def _graded(
     digest = hashlib.sha256(content).hexdigest()
     if earlier := [each for each in known if (each.student, each.file, each.digest) == (student, name, digest)]:
         return earlier
-    found = _answers(cells, False, hidden, timeout)
-    if any(not right and "NameError" in reason for right, reason, _ in found.values()):
-        # Its names may come from cells that looked as if they were not needed.
-        found = _answers(cells, True, hidden, timeout)
+    found = _answers(cells, hidden, timeout)
     return [
         Outcome(student, name, exercise, right, _line(reason), digest if final else "")
         for exercise, (right, reason, final) in sorted(found.items())
@@ -207,7 +204,7 @@ def _code(content: bytes) -> list[str]:
 
 
 def _answers(
-    cells: Sequence[str], whole: bool, hidden: Sequence[Path], timeout: float
+    cells: Sequence[str], hidden: Sequence[Path], timeout: float, whole: bool = False
 ) -> dict[str, tuple[bool, str, bool]]:
     """Run a notebook. Return of each exercise whether it is right, why not, and whether another run would say the same.
 
@@ -220,16 +217,21 @@ def _answers(
             process.send({"cells": cells, "whole": whole})
             graded = exercises_with_a_check()
             answers = [each for each in process.receive()["answers"] if each["exercise"] in graded]
+            if not answers:
+                return {"": (False, "has none of the exercises that have a check", True)}
             found = {each["exercise"]: (False, "", False) for each in answers}
-            errors = process.receive()["errors"] if answers else []
+            run = process.receive()
             for exercise, expression in [(each["exercise"], each["expression"]) for each in answers]:
                 if not found[exercise][0]:
-                    found[exercise] = (*_verdict(process, exercise, expression, errors), True)
+                    found[exercise] = (*_verdict(process, exercise, expression, run["errors"]), True)
         except _Ended as end:
             return {key: each if each[2] else (False, str(end), False) for key, each in (found or nothing).items()}
         except (KeyError, TypeError, ValueError, RecursionError, AttributeError):
             return dict.fromkeys(found or nothing, (False, "its code disturbed the pipe to the grader", True))
-    return found or {"": (False, "has none of the exercises that have a check", True)}
+    if run["left_out"] and any(not right and "NameError" in reason for right, reason, _ in found.values()):
+        # Its names may come from cells that looked as if they were not needed.
+        return _answers(cells, hidden, timeout, whole=True)
+    return found
 
 
 def _verdict(process: "_Process", exercise: str, expression: str, errors: Sequence[str]) -> tuple[bool, str]:

@@ -200,8 +200,10 @@ def main() -> None:
     cells = order["cells"]
     answers, targets = _answers(cells)
     reply({"answers": answers})
-    names, errors = _run(cells, range(max(targets, default=-1) + 1) if order["whole"] else needed(cells, targets))
-    reply({"errors": errors})
+    upto = range(max(targets, default=-1) + 1)
+    chosen = list(upto) if order["whole"] else needed(cells, targets)
+    names, errors = _run(cells, chosen)
+    reply({"errors": errors, "left_out": len(chosen) < len(upto)})
     for line in requests:
         order = json.loads(line)
         try:

@@ -54,24 +54,6 @@ HONEST = {
 }
 HOSTILE = {
     "check/01.ipynb": ((IMPORT, f"def check(*_): print('right')\n{STUB}"), "0", "It returns nothing so far"),
-    "module/01.ipynb": (
-        (
-            f"{IMPORT}\nfrom lamae_tutorial import metrics\nfrom lamae_tutorial.teaching import exercises",
-            "exercises.check = exercises.expect_close = np.allclose = lambda *a, **b: True\n"
-            "metrics.auroc = lambda *a: 0\n"
-            + RIGHT.replace("return", "return 0 *").replace("check(", "exercises.check("),
-        ),
-        "0",
-        "should be 0.833; got 0.",
-    ),
-    "equal/01.ipynb": (
-        (
-            IMPORT,
-            "class Equal:\n    __eq__ = __float__ = lambda *_: True\n" + RIGHT.replace("return", "return Equal() or"),
-        ),
-        "0",
-        "should be numbers; got Equal",
-    ),
     "frames/01.ipynb": (
         (IMPORT, "import gc, sys\n" + RIGHT.replace("return", "sys._getframe(1).f_locals['wanted']\n    return")),
         "0",
@@ -80,7 +62,6 @@ HOSTILE = {
     "exit/01.ipynb": ((IMPORT, "import sys\nsys.exit()\n" + RIGHT), "0", "stopped with SystemExit"),
     "killed/01.ipynb": ((IMPORT, "import os\nos._exit(3)\n" + RIGHT), "0", "its process ended before its answer came"),
     "syntax/01.ipynb": ((IMPORT, RIGHT.replace("]", "")), "0", "stopped with SyntaxError"),
-    "number/01.ipynb": ((IMPORT, 'check("1.1", 0.5)'), "0", "Pass the function itself, without calling it; got float"),
     "raises/01.ipynb": (
         (IMPORT, RIGHT.replace("return", "raise SystemExit(0)\n    return")),
         "0",
@@ -103,6 +84,37 @@ def test_honest_and_hostile_notebooks(folders: tuple[Path, Path], capsys: pytest
         assert mark != "1" or reasons[student] == ""
     printed = capsys.readouterr().out
     assert "Traceback" not in printed and "check/01.ipynb: 1.1: It returns nothing so far" in printed
+
+
+TAMPER = """import torch
+from torch.nn import functional as F
+from lamae_tutorial import metrics
+from lamae_tutorial.teaching import exercises
+exercises.check = exercises.expect_close = np.allclose = torch.equal = lambda *a, **b: True
+metrics.auroc = lambda *a: 0"""
+TENSORS = """def top_k(latents, slots, k, temperature):
+    cosines = F.normalize(latents, dim=1) @ F.normalize(slots, dim=1).T
+    masked = cosines.masked_fill(cosines < cosines.topk(k, dim=1).values[:, -1:], -torch.inf)
+    return (masked / temperature).softmax(1)
+
+
+def glued(images):
+    half = images.shape[3] // 2
+    images[..., half:] = images.roll(-1, 0)[..., half:]
+    return images
+
+
+check("2.2", top_k)
+check("5.2", glued)"""
+
+
+def test_tensors_with_gradients_pass_and_tampering_does_not(folders: tuple[Path, Path]) -> None:
+    folder, out = folders
+    hand_in(folder, "ann/all.ipynb", IMPORT, TAMPER, RIGHT.replace("return", "return 0 *"), TENSORS)
+    reasons = {each.exercise: each.reason for each in grading.grade(folder, out, progress=False)}
+    assert "should be 0.833; got 0." in reasons["1.1"]
+    assert reasons["2.2"] == ""
+    assert reasons["5.2"].startswith("It changes the images that it was given")
 
 
 def test_a_loop_without_end(folders: tuple[Path, Path]) -> None:
