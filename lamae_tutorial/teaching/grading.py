@@ -159,7 +159,7 @@ def _submissions(folder: Path) -> Iterator[tuple[str, Path, str]]:
             continue
         if entry.is_dir() and not entry.is_symlink():
             student, files = entry.name, [path for path in entry.rglob("*") if not path.is_dir() or path.is_symlink()]
-            files = [path for path in files if not any(part.startswith((".", "__")) for part in path.parts)]
+            files = [path for path in files if not re.search(r"[/\\](\.|__)", str(path.relative_to(folder)))]
             if not files:
                 yield _line(student), entry, "an empty folder"
         else:
@@ -221,14 +221,15 @@ def _answers(
                 return {"": (False, "has none of the exercises that have a check", True)}
             found = {each["exercise"]: (False, "", False) for each in answers}
             run = process.receive()
+            errors, left_out = run["errors"], run["left_out"] is True
             for exercise, expression in [(each["exercise"], each["expression"]) for each in answers]:
                 if not found[exercise][0]:
-                    found[exercise] = (*_verdict(process, exercise, expression, run["errors"]), True)
+                    found[exercise] = (*_verdict(process, exercise, expression, errors), True)
         except _Ended as end:
             return {key: each if each[2] else (False, str(end), False) for key, each in (found or nothing).items()}
         except (KeyError, TypeError, ValueError, RecursionError, AttributeError):
             return dict.fromkeys(found or nothing, (False, "its code disturbed the pipe to the grader", True))
-    if run["left_out"] and any(not right and "NameError" in reason for right, reason, _ in found.values()):
+    if left_out and any(not right and "NameError" in reason for right, reason, _ in found.values()):
         # Its names may come from cells that looked as if they were not needed.
         return _answers(cells, hidden, timeout, whole=True)
     return found

@@ -61,6 +61,15 @@ HOSTILE = {
     ),
     "exit/01.ipynb": ((IMPORT, "import sys\nsys.exit()\n" + RIGHT), "0", "stopped with SystemExit"),
     "killed/01.ipynb": ((IMPORT, "import os\nos._exit(3)\n" + RIGHT), "0", "its process ended before its answer came"),
+    "pipe/01.ipynb": (
+        (
+            IMPORT,
+            "import contextlib, os\nfor pipe in range(3, 40):\n    with contextlib.suppress(OSError):\n"
+            "        os.write(pipe, b'{}\\n')\n" + RIGHT,
+        ),
+        "0",
+        "its code disturbed the pipe",
+    ),
     "syntax/01.ipynb": ((IMPORT, RIGHT.replace("]", "")), "0", "stopped with SyntaxError"),
     "raises/01.ipynb": (
         (IMPORT, RIGHT.replace("return", "raise SystemExit(0)\n    return")),
