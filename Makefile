@@ -27,9 +27,9 @@ test: $(VENV)/.installed
 notebooks: $(VENV)/.installed
 	$(BIN)/python tools/notebooks.py $(NOTEBOOKS)
 
-# Notebooks for students, with stubs instead of the solutions: runs/student.
-student: $(VENV)/.installed
-	$(BIN)/python tools/student.py $(NOTEBOOKS)
+# Notebooks for students, with stubs instead of the solutions: runs/student. Python alone is enough.
+student:
+	$(PYTHON) tools/student.py
 
 # Stamp the repository's address into all files that name it: make address URL=https://github.com/OWNER/NAME
 address:

@@ -6,22 +6,19 @@ Markdown in their place. All numbers come from Sphinx, so they are the page's.
 The page's buttons for Colab and for the download lead to this copy.
 """
 
+import json
 import re
 from pathlib import Path
 from posixpath import dirname, join, normpath
 from typing import Any
 from urllib.parse import urljoin
 
-import nbformat
 from docutils import nodes
 from myst_nb.core.variables import format_plain_text
 from myst_nb.ext.glue.crossref import read_glue_cache
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from plain_markdown import PlainChapter
 from sphinx.addnodes import pending_xref
-from sphinx.errors import ExtensionError
 
-FOLDED = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
-ADMONITIONS = {"admonition", "note", "tip", "warning", "important", "hint"}
 REFERENCES = {
     "numref": ("std", "numref"),
     "ref": ("std", "ref"),
@@ -30,21 +27,6 @@ REFERENCES = {
     "cite:t": ("cite", "t"),
     "cite:p": ("cite", "p"),
 }
-BLOCK = re.compile(
-    r"^(?P<fence>`{3,})(?P<head>[^\n]*)\n(?P<body>.*?)^(?P=fence)`* *(\n|\Z)",
-    re.M | re.S,
-)
-DIRECTIVE = re.compile(r"\{(?P<name>[\w-]+)\} *(?P<argument>.*)")
-OPTION = re.compile(r":([\w-]+): *(.*)\n")
-INLINE = re.compile(
-    r"\{(?P<role>[\w:-]+)\}`(?P<content>[^`]+)`"
-    r"|(?P<code>(?P<ticks>`+)(?!`)((?!\n\n).)+?(?<!`)(?P=ticks)(?!`))"
-    r"|\]\((?P<target>[^\s)]+)\)"
-    r"|^\([\w-]+\)=\n",
-    re.M | re.S,
-)
-TITLED = re.compile(r"(?P<title>.+?)\s*<(?P<target>.+)>", re.S)
-EMPTY = re.compile(r"<details>\n<summary>[^<]*</summary>\s*</details>\s*")
 
 
 def site(app: Any) -> str:
@@ -65,8 +47,8 @@ def colab(app: Any) -> str:
     )
 
 
-class Chapter:
-    """A chapter that is made plain, from its first cell to its last.
+class BuiltChapter(PlainChapter):
+    """A chapter as Sphinx knows it.
 
     Parameters
     ----------
@@ -77,137 +59,31 @@ class Chapter:
     """
 
     def __init__(self, app: Any, name: str) -> None:
-        self.app, self.env, self.name = app, app.env, name
+        super().__init__(name)
+        self.app, self.env = app, app.env
         self.page = site(app) + app.builder.get_target_uri(name)
-        self.solution = ""  # the title of the one that is not yet closed
 
-    def notebook(self) -> nbformat.NotebookNode:
-        """Return the plain notebook. It has no outputs."""
-        source = nbformat.read(self.env.doc2path(self.name), as_version=4)
-        cells = []
-        for cell in source.cells:
-            make = self.code if cell.cell_type == "code" else self.text
-            cells += make(cell)
-        title, _, rest = cells[0].source.partition("\n")
-        cells[0].source = (
-            f"{title}\n\n*A chapter to run. [Its page]({self.page}) has the "
-            "same text with all figures; the numbers in the text are from "
-            f"the run of the page.*\n{rest}"
+    @property
+    def opening(self) -> str:
+        return (
+            f"A chapter to run. [Its page]({self.page}) has the same text "
+            "with all figures; the numbers in the text are from the run of "
+            "the page."
         )
-        kept = {"kernelspec", "language_info"} & set(source.metadata)
-        metadata = {key: source.metadata[key] for key in kept}
-        return new_notebook(cells=cells, metadata=metadata)
 
-    def code(self, cell: Any) -> list[Any]:
-        """Return a code cell, and its figure's caption in one below."""
-        tags = cell.metadata.get("tags", [])
-        metadata: dict[str, Any] = {"tags": tags} if tags else {}
-        source = cell.source
-        if self.solution:
-            source = f"# @title {self.solution}\n{source}"
-        if self.solution or FOLDED & set(tags):
-            metadata["jupyter"] = {"source_hidden": True}
-            metadata["cellView"] = "form"  # the same on Colab
-        cells = [new_code_cell(source, metadata=metadata, id=cell.id)]
-        figure = cell.metadata.get("mystnb", {}).get("figure")
-        if figure:
-            number = self.resolved("numref", figure.name).astext()
-            caption = f"**{number}:** {self.inline(figure.caption)}"
-            cells.append(new_markdown_cell(caption, id=f"{cell.id}-caption"))
-        return cells
-
-    def text(self, cell: Any) -> list[Any]:
-        """Return a Markdown cell, or nothing if it becomes empty.
-
-        A solution may start in one cell and end in another.
-        """
-        start = self.fold() if self.solution else ""
-        source = start + self.markdown(cell.source)
-        if self.solution:
-            source += "\n\n</details>"
-        source = EMPTY.sub("", source).strip()
-        return [new_markdown_cell(source, id=cell.id)] if source else []
-
-    def fold(self) -> str:
-        return f"<details>\n<summary>{self.solution}</summary>\n\n"
-
-    def markdown(self, source: str) -> str:
-        """Return plain Markdown."""
-        parts, end = [], 0
-        for block in BLOCK.finditer(source):
-            parts += [self.inline(source[end : block.start()])]
-            directive = DIRECTIVE.fullmatch(block["head"].strip())
-            parts += [
-                self.directive(**directive.groupdict(), body=block["body"])
-                if directive
-                else block[0]
-            ]
-            end = block.end()
-        return "".join([*parts, self.inline(source[end:])])
-
-    def directive(self, name: str, argument: str, body: str) -> str:
-        options = {}
-        while option := OPTION.match(body):
-            options[option[1]] = option[2]
-            body = body[option.end() :]
-        label, body = options.get("label", ""), body.strip()
-        if name == "math":
-            if r"\\" in body:  # as Sphinx does
-                body = f"\\begin{{split}}\n{body}\n\\end{{split}}"
-            if label:
-                number = self.resolved("eq", label).astext().strip("()")
-                body += f" \\tag{{{number}}}"
-            return f"$$\n{body}\n$$\n"
-        if name == "exercise-start":
-            number = self.resolved("numref", label).astext()
-            return f"**{number}: {self.inline(argument)}**\n\n"
-        if name == "solution-start":
-            number = self.resolved("numref", argument).astext()
-            self.solution = f"Solution to {number}"
-            return self.fold()
-        if name == "solution-end":
-            self.solution = ""
-            return "\n\n</details>\n"
-        if name == "exercise-end":
-            return ""
-        if name in ADMONITIONS:
-            title = self.inline(argument) or name.capitalize()
-            text = f"**{title}**\n\n{self.markdown(body)}"
-            quoted = "\n".join(
-                f"> {line}".rstrip() for line in text.split("\n")
-            )
-            return f"{quoted}\n"
-        raise self.error(f"the directive {name}")
-
-    def inline(self, text: str) -> str:
-        """Return text with plain roles and absolute links."""
-        return INLINE.sub(self.plain, text)
-
-    def plain(self, found: re.Match[str]) -> str:
-        if found["role"]:
-            return self.role(found["role"], found["content"])
-        if found["target"]:
-            return f"]({self.address(found['target'])})"
-        return found["code"] or ""  # a target of references disappears
-
-    def role(self, role: str, content: str) -> str:
-        if role == "glue:text":
-            return self.measured(content)
-        if role not in REFERENCES:
-            raise self.error(f"the role {role}")
-        titled = TITLED.fullmatch(content)
-        target, title = (
-            titled.group("target", "title") if titled else (content, "")
-        )
-        return self.linked(self.resolved(role, target, title))
-
-    def measured(self, content: str) -> str:
-        """Return a number of the page's run."""
-        key, _, form = content.partition(":")
+    def measured(self, key: str, form: str) -> str:
         data = read_glue_cache(
             self.env.mystnb_config.output_folder, self.name
         )
-        return format_plain_text(data[key]["data"]["text/plain"], form or "s")
+        return format_plain_text(data[key]["data"]["text/plain"], form)
+
+    def number(self, role: str, label: str) -> str:
+        return self.resolved(role, label).astext()
+
+    def reference(self, role: str, target: str, title: str) -> str:
+        if role not in REFERENCES:
+            raise self.error(f"the role {role}")
+        return self.linked(self.resolved(role, target, title))
 
     def resolved(
         self, role: str, target: str, title: str = ""
@@ -259,11 +135,6 @@ class Chapter:
             raise self.error(f"the link to {target}")
         return site(self.app) + uri
 
-    def error(self, what: str) -> ExtensionError:
-        return ExtensionError(
-            f"{self.name}: the plain edition has no rule for {what}"
-        )
-
 
 def write_and_link(
     app: Any, page: str, template: str, context: dict[str, Any], tree: object
@@ -275,7 +146,11 @@ def write_and_link(
     name = f"plain/{Path(page).name}.ipynb"
     path = Path(app.outdir, name)
     path.parent.mkdir(exist_ok=True)
-    nbformat.write(Chapter(app, page).notebook(), path)
+    source = json.loads(Path(app.env.doc2path(page)).read_bytes())
+    copy = BuiltChapter(app, page).notebook(source)
+    path.write_text(
+        json.dumps(copy, indent=1, ensure_ascii=False) + "\n", "utf-8"
+    )
     for group in context["header_buttons"]:
         for button in group.get("buttons", []):
             if button["text"] == "Colab":

@@ -6,6 +6,7 @@ The tests skip if the book is not built.
 import html
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -129,3 +130,20 @@ def test_the_workflow_pushes_it_to_the_branch_that_colab_opens(tmp_path: Path) -
     assert branch.split() == [path.name for path in CHAPTERS]
     commits = subprocess.run([*ask, "log", "--format=%s", "plain"], capture_output=True, text=True, check=True).stdout
     assert commits == "Plain edition of second\n"
+
+
+@each_chapter
+def test_students_read_the_same(path: Path, tmp_path: Path) -> None:
+    """Their notebooks are made without Sphinx: what is counted and looked up there must be what Sphinx knows."""
+    subprocess.run([sys.executable, ROOT / "tools" / "student.py", "--out", tmp_path], check=True)
+
+    def without_links(cell: nbformat.NotebookNode) -> str:
+        source = re.sub(r"<details>.*?</details>", "", cell.source.replace("\xa0", " "), flags=re.S)
+        return re.sub(r"\[([^\[\]]*)\]\([^)]*\)", r"\1", source).strip()
+
+    source, mine = text(nbformat.read(path, as_version=4)), nbformat.read(tmp_path / path.name, as_version=4)
+    theirs = {cell.id: without_links(cell) for cell in plain(path).cells if cell.cell_type == "markdown"}
+    read = [cell for cell in mine.cells[1:] if cell.cell_type == "markdown"]
+    assert len(read) > 15 and "{numref}" in source
+    for cell in read:
+        assert without_links(cell) in theirs[re.sub(r"-\d$", "", cell.id) if cell.id not in theirs else cell.id]

@@ -1,57 +1,82 @@
-"""Students' notebooks have stubs instead of solutions, and no other cell needs a name that a solution defines."""
+"""Students' notebooks: stubs instead of solutions, nothing else missing, and checks that answer kindly."""
 
 import ast
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
+
+from lamae_tutorial.teaching.sandbox import checks, names_of, needed
 
 ROOT = Path(__file__).parent.parent.parent
 CHAPTERS = sorted((ROOT / "book" / "notebooks").glob("*.ipynb"))
+
+each_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("student")
-    subprocess.run([sys.executable, ROOT / "tools" / "student.py", *CHAPTERS, "--out", out], check=True)
+    # -E -S: Python alone, without any package
+    subprocess.run([sys.executable, "-E", "-S", ROOT / "tools" / "student.py", "--out", out], check=True)
     return out
 
 
-def names(source: str, context: type[ast.expr_context]) -> set[str]:
-    code = "\n".join(line for line in source.splitlines() if not line.lstrip().startswith("%"))
-    code = code.replace('if "google.colab" in sys.modules:', "")
-    tree = ast.parse(code)
-    found = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, context)}
-    if context is ast.Store:
-        found |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
-        found |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    return found
+def code(path: Path) -> list[str]:
+    return [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
-def test_solutions_are_stubs(path: Path, folder: Path) -> None:
-    full, student = nbformat.read(path, as_version=4), nbformat.read(folder / path.name, as_version=4)
+@each_chapter
+def test_solutions_are_gone_and_all_else_is_there(path: Path, folder: Path) -> None:
+    student = nbformat.read(folder / path.name, as_version=4)
     nbformat.validate(student)
     text = "\n".join(cell.source for cell in student.cells if cell.cell_type == "markdown")
-    code = [cell for cell in student.cells if cell.cell_type == "code"]
-    assert text.count("{exercise-start}") == text.count("{exercise-end}") == 3
-    assert "{solution" not in text and "## Summary" in text
-    assert sum(cell.source.startswith("# Your solution of ex-") for cell in code) == 3
-    assert not any(cell.outputs for cell in code)
-    kept = {cell.source for cell in code}
-    solutions = [cell.source for cell in full.cells if cell.cell_type == "code" and cell.source not in kept]
-    assert len(solutions) >= 3
-    made = set().union(*(names(source, ast.Store) for source in solutions))
-    made -= set().union(*(names(source, ast.Store) for source in kept))
-    used = set().union(*(names(source, ast.Load) for source in kept))
-    assert not made & used, "the rest of the chapter needs names that a solution defines"
+    number = int(path.stem[:2])
+    assert re.findall(r"^\*\*Exercise ([\d.]+): ", text, re.M) == [f"{number}.{each}" for each in (1, 2, 3)]
+    assert "<details>" not in text and "Solution" not in text and "## Summary" in text
+    assert not any(cell.get("outputs") for cell in student.cells)
+    full, kept = code(path), code(folder / path.name)
+    answers = [source for source in kept if source.startswith("# Your answer to Exercise")]
+    own = [source for source in kept if source not in answers]
+    assert own == [source for source in full if source in own], "a cell is missing, or in another place"
+    assert len(answers) + sum("...  # your code" in source for source in own) == 3
+    assert len(full) - len(own) >= 3
 
 
-def test_students_have_the_diagrams(folder: Path) -> None:
-    text = "".join((folder / path.name).read_text() for path in CHAPTERS)
-    shown = re.findall(r"\]\((\S+\.svg)\)", text)
-    assert len(shown) >= 6
-    assert all((folder / name).is_file() for name in shown)
+@each_chapter
+def test_no_cell_needs_a_solution(path: Path, folder: Path) -> None:
+    kept = set(code(folder / path.name))
+    last: dict[str, bool] = {}  # name -> whether a solution defined it last
+    for source in code(path):
+        stored, loaded = names_of(source)
+        assert source not in kept or not [name for name in loaded - stored if last.get(name)], source
+        last |= dict.fromkeys(stored, source not in kept)
+
+
+@each_chapter
+def test_checks_say_not_yet_to_stubs_and_right_to_solutions(path: Path) -> None:
+    """Runs the statements that the answers need; nbval runs all, with the stubs and the solutions."""
+    transform = TransformerManager().transform_cell
+    statements = [ast.unparse(each) for source in code(path) for each in ast.parse(transform(source)).body]
+    space: dict[str, Any] = {}
+    verdicts = []
+    for number in needed(statements, {number for number, each in enumerate(statements) if checks(each)}):
+        exec(statements[number], space)
+        for exercise, answer in checks(statements[number]):
+            verdicts.append(space["check"](exercise, eval(answer, space)))
+    assert [verdict.right for verdict in verdicts] == [False, True]
+    assert verdicts[0].message == "It returns nothing so far: does it end with `return`?"
+
+
+def test_all_that_the_notebooks_read_lies_beside_them(folder: Path) -> None:
+    read = [nbformat.read(folder / path.name, as_version=4) for path in CHAPTERS]
+    text = "".join(cell.source for notebook in read for cell in notebook.cells if cell.cell_type == "markdown")
+    linked = set(re.findall(r"\]\(([^)\s:]+)\)", text))
+    assert len([name for name in linked if name.endswith(".svg")]) == 6
+    assert all((folder / name).is_file() for name in linked)
+    assert not any(re.search(r"""["']\.\.?/""", source) for path in CHAPTERS for source in code(path))
