@@ -92,7 +92,8 @@ class Chapter:
         cells[0].source = (
             f"{title}\n\n*A chapter to run. [Its page]({self.page}) has the "
             "same text with all figures; the numbers in the text are from "
-            f"the run of the page.*\n{rest}"
+            "the run of the page.*\n\n"
+            f"*{self.env.metadata[self.name]['time']}*\n{rest}"
         )
         kept = {"kernelspec", "language_info"} & set(source.metadata)
         metadata = {key: source.metadata[key] for key in kept}
