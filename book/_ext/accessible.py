@@ -13,6 +13,8 @@ REPAIRS = {
     '<summary><span class="toctree-toggle"': (
         '<summary aria-label="Pages below"><span class="toctree-toggle"'
     ),
+    # The label of folded code hides the text that it shows.
+    '<summary aria-label="Toggle hidden content">': "<summary>",
     # The button's label leaves out the keys that the button shows.
     'search-button__button" title="Search" aria-label="Search"': (
         'search-button__button" title="Search"'

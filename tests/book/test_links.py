@@ -54,7 +54,6 @@ def broken(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(HTML)))
 def test_every_link_leads_somewhere(path: Path) -> None:
-    assert len(read(path).links) > 10
     assert broken(path) == []
 
 
