@@ -42,7 +42,7 @@ def time_of(words: int, run: ExecutionResult | None) -> str:
     if run is None or run["runtime"] is None:  # built without running
         return read
     seconds = round(run["runtime"])
-    return f"{read} The code ran in {seconds} seconds for this page."
+    return f"{read} Its code ran in {seconds} seconds for this page."
 
 
 def link_to_code(figure: nodes.figure, source: nodes.Element) -> None:
