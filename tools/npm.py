@@ -11,6 +11,7 @@ import hashlib
 import io
 import sys
 import tarfile
+import tempfile
 import urllib.request
 from pathlib import Path
 
@@ -52,11 +53,11 @@ def package(name: str) -> Path:
     got = base64.b64encode(hashlib.sha512(tarball).digest()).decode()
     if got != expected:
         raise ValueError(f"{address} has the SHA-512 {got}, not {expected}: another file came; try another network")
-    part = FOLDER / f".{folder.name}.part"
-    with tarfile.open(fileobj=io.BytesIO(tarball)) as archive:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=FOLDER) as part, tarfile.open(fileobj=io.BytesIO(tarball)) as archive:
         archive.extractall(part, filter="data")
-    (part / "package").rename(folder)
-    part.rmdir()
+        if not folder.is_dir():  # another process may have been faster
+            (Path(part) / "package").rename(folder)
     return folder
 
 

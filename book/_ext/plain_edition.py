@@ -68,7 +68,7 @@ class BuiltChapter(PlainChapter):
         return (
             f"A chapter to run. [Its page]({self.page}) has the same text "
             "with all figures; the numbers in the text are from the run of "
-            "the page."
+            f"the page. {self.env.metadata[self.name]['time']}"
         )
 
     def measured(self, key: str, form: str) -> str:

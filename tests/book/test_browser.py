@@ -199,36 +199,6 @@ def test_a_slider_moves_its_picture(browser: Any, address: str, chapter: str) ->
     assert first == [first_label] and last == [last_label] and first != last
 
 
-@each_page
-def test_dark_mode_is_readable(browser: Any, address: str, page: str) -> None:
-    """The contrast of text and background, by WCAG's formula, is at least 4.5 (level AA)."""
-    opened(browser, address, page, theme="dark")
-    worst = browser.execute_script(
-        """
-        const parse = text => text.match(/[\\d.]+/g).map(Number);
-        const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
-          .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-          .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-        const behind = each => {
-          for (; each; each = each.parentElement) {
-            const colour = parse(getComputedStyle(each).backgroundColor);
-            if (colour.length < 4 || colour[3] > 0.9) { return colour; }
-          }
-          return [255, 255, 255];
-        };
-        let worst = [21, ''];
-        for (const each of document.querySelectorAll('article p, article li, article td, .lamae-explorer label')) {
-          if (!each.textContent.trim() || !each.offsetHeight) { continue; }
-          const [a, b] = [light(parse(getComputedStyle(each).color)), light(behind(each))];
-          const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-          if (contrast < worst[0]) { worst = [contrast, each.textContent.slice(0, 80)]; }
-        }
-        return worst;
-        """
-    )
-    assert worst[0] >= 4.5, worst
-
-
 @each_chapter
 def test_explorers_belong_to_the_page_in_the_dark(browser: Any, address: str, chapter: str) -> None:
     opened(browser, address, f"notebooks/{chapter}", theme="dark")
