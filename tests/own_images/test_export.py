@@ -30,6 +30,7 @@ def test_onnxruntime_gives_the_same_scores(name: str, bars: Bars, tmp_path: Path
         for kind, scores in detector.scores(batch).items():
             np.testing.assert_allclose(found.pop(kind), scores, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(found.pop("p_value"), detector.p_values(batch), atol=0.05)
+        np.testing.assert_allclose(found.pop("reconstruction"), detector.reconstruct(batch), atol=1e-5)
         assert (found.pop("is_ood") == (detector.predict(batch) == -1)).mean() > 0.95
         if detector.num_classes_:
             np.testing.assert_array_equal(found.pop("predicted_class"), detector.classify(batch))
