@@ -26,6 +26,7 @@ from lamae_tutorial.teaching.notebook import checkpoint
 BOOK = Path(__file__).parent.parent
 sys.path.insert(0, str(BOOK.parent / "tools"))
 import npm  # noqa: E402
+
 from models import HELD_OUT  # noqa: E402
 
 SCORE = "error+"

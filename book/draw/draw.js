@@ -65,7 +65,7 @@
 
   async function judge(image) {
     const pixels = Float32Array.from(image, level => level / 255);
-    const outputs = await (await detector).run({ images: new ort.Tensor("float32", pixels, [1, 1, SIZE, SIZE]) });
+    const outputs = await detector.run({ images: new ort.Tensor("float32", pixels, [1, 1, SIZE, SIZE]) });
     return {
       image: [...image],
       name: DETECTOR.classes[outputs.predicted_class.data[0]],
@@ -116,21 +116,26 @@
 
   const place = p => 100 + 100 * Math.log10(p) / 3; // from 0.001 to 1, in per cent of the scale
 
+  // The result is read aloud when it is complete: at the end of the stroke.
+  let strokes = [], drawing = false, busy = true;
+  const settle = () => answer.setAttribute("aria-busy", drawing || busy);
+
   // The newest image is judged. Images that came while the detector was busy are skipped.
-  let current = null, shown = null, busy = false;
+  let current = null, shown = null;
   async function update(image) {
     current = image;
     if (busy) return;
     busy = true;
+    settle();
     while (shown !== current) {
       const image = current;
       show(image && await judge(image));
       shown = image;
     }
     busy = false;
+    settle();
   }
 
-  let strokes = [], drawing = false;
   function draw() {
     const width = paper.width;
     pen.fillRect(0, 0, width, width);
@@ -157,13 +162,12 @@
   };
   const stop = () => {
     drawing = false;
-    answer.setAttribute("aria-busy", "false");
+    settle();
   };
   paper.addEventListener("pointerdown", event => {
     if (!event.isPrimary || event.button) return;
     paper.setPointerCapture(event.pointerId);
     drawing = true;
-    answer.setAttribute("aria-busy", "true"); // read aloud once, at the end of the stroke
     strokes.push([]);
     add(event);
     draw();
@@ -190,9 +194,16 @@
   Object.assign(pen, { strokeStyle: "white", lineWidth: paper.width / 12, lineCap: "round", lineJoin: "round" });
   part("alpha").style.left = `${place(DETECTOR.alpha)}%`;
   part("calibrated").textContent = DETECTOR.calibrated;
-  const detector = load();
   pen.fillRect(0, 0, paper.width, paper.height);
-  detector.then(() => current || show(null), error => {
+  let detector;
+  load().then(loaded => {
+    detector = loaded;
+    busy = false;
+    show(null);
+    update(current); // what was drawn in the meantime
+    settle();
+  }, error => {
     answer.textContent = `The detector does not run in this browser: ${error.message}`;
+    settle();
   });
 }
