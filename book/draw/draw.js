@@ -106,7 +106,7 @@
     answer.classList.add(rejected ? "draw-rejected" : "draw-accepted");
     answer.innerHTML = `<p class="draw-class">Class <b>${name}</b>, p-value <b>${p.toFixed(3)}</b></p>
       <p class="draw-verdict">${rejected ? "▲ Out-of-distribution" : "● Accepted as in-distribution"}</p>
-      <p>Of 100 digits of MNIST, ${many} a score as high as this image's, ${score.toFixed(1)}, or higher. ${
+      <p>Of 100 digits of MNIST, ${many} a score as high as this image's, ${score.toPrecision(3)}, or higher. ${
         rejected
           ? `The p-value is at most ${alpha}, so the image is rejected. The class is then a forced choice.`
           : `The p-value is above alpha = ${alpha}, so the image is accepted.`

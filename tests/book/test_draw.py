@@ -43,9 +43,15 @@ def settled(page: Any) -> dict[str, Any]:
     return page.execute_script("return document.querySelector('.draw').result")
 
 
+def in_view(page: Any, selector: str) -> Any:
+    """Return an element that the theme's header does not cover."""
+    element = page.find_element("css selector", selector)
+    page.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
+    return element
+
+
 def drawn(page: Any, strokes: list[list[tuple[float, float]]], kind: str = "mouse") -> dict[str, Any]:
-    paper = page.find_element("css selector", ".draw-paper")
-    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", paper)
+    paper = in_view(page, ".draw-paper")
     actions = ActionChains(page)
     actions.w3c_actions = ActionBuilder(page, mouse=PointerInput(kind, kind), duration=0)
     pointer = actions.w3c_actions.pointer_action
@@ -61,7 +67,7 @@ def drawn(page: Any, strokes: list[list[tuple[float, float]]], kind: str = "mous
 
 
 def press(page: Any, name: str) -> dict[str, Any]:
-    page.find_element("css selector", f".draw button[value={name}]").click()
+    in_view(page, f".draw button[value={name}]").click()
     return settled(page)
 
 

@@ -24,7 +24,7 @@ def test_onnxruntime_gives_the_same_scores(name: str, bars: Bars, tmp_path: Path
     path = export_onnx(detector, tmp_path / "model.onnx")
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.onnx"]
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    for batch in (ood, ood[:1], images):  # any number of images
+    for batch in (ood, ood[:1], images, torch.zeros_like(ood[:1])):  # any number of images, and a blank one
         outputs = session.run(None, {"images": batch.float().numpy() / 255})
         found = dict(zip([output.name for output in session.get_outputs()], outputs, strict=True))
         for kind, scores in detector.scores(batch).items():
