@@ -27,10 +27,12 @@ def export_onnx(detector: Detector, path: str | os.PathLike[str], alpha: float =
     - "p_value", float32, and "is_ood", bool, True if the p-value is at most alpha: as
       :meth:`lamae_tutorial.Detector.p_values` and :meth:`lamae_tutorial.Detector.predict`, from the detector's
       calibration;
-    - "predicted_class", int64, for detectors with a classifier.
+    - "predicted_class", int64, for detectors with a classifier;
+    - "reconstruction", float32 (N, C, H, W) in [0, 1], as :meth:`lamae_tutorial.Detector.reconstruct`.
 
     **An image with a pixel outside [0, 1], or NaN, is no valid input.** PyTorch refuses it; the model marks it: all its
-    scores and its p-value are NaN, is_ood is True, and the class is -1. Other images of the batch are not affected.
+    scores, its p-value and its reconstruction are NaN, is_ood is True, and the class is -1. Other images of the batch
+    are not affected.
 
     The model's metadata hold, as text, "alpha", "score" (the kind that p-values are computed from), and in JSON
     "class_names" and "image_shape" (C, H, W).
@@ -128,13 +130,16 @@ class _Scorer(nn.Module):
         self.names = [*detector.score_kinds, "p_value", "is_ood"]
         if detector.classifies:
             self.names.append("predicted_class")
+        self.names.append("reconstruction")
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         valid = ((images >= 0) & (images <= 1)).flatten(1).all(1)
         images = torch.where(valid[:, None, None, None], images, 0.0)
         scores = self.detector.score_batch(self.network, images)
-        scores[CORRECTED] = scores["error"] / (batch_entropy(images).log1p() + 1e-9)
-        classes = self.network(images)[1].argmax(1) if self.detector.classifies else None
+        # A maximum, where the package adds: ONNX's optimiser takes a sum with 1e-9 for one with 0.
+        scores[CORRECTED] = scores["error"] / batch_entropy(images).log1p().clamp(min=1e-9)
+        reconstructions, *rest = self.network(images)
+        classes = rest[0].argmax(1) if self.detector.classifies else None
         step = (self.steps < scores[self.detector.calibration_kind_][:, None]).sum(1)
         row = classes if self.grouped and classes is not None else torch.zeros_like(step)
         real = [scores[kind] for kind in self.detector.score_kinds] + [self.p_values[row, step]]
@@ -142,4 +147,5 @@ class _Scorer(nn.Module):
         outputs.append(self.is_ood[row, step] | ~valid)
         if classes is not None:
             outputs.append(torch.where(valid, classes, -1))
+        outputs.append(torch.where(valid[:, None, None, None], reconstructions, torch.nan))
         return tuple(outputs)

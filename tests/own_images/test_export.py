@@ -24,12 +24,13 @@ def test_onnxruntime_gives_the_same_scores(name: str, bars: Bars, tmp_path: Path
     path = export_onnx(detector, tmp_path / "model.onnx")
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.onnx"]
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    for batch in (ood, ood[:1], images):  # any number of images
+    for batch in (ood, ood[:1], images, torch.zeros_like(ood[:1])):  # any number of images, and a blank one
         outputs = session.run(None, {"images": batch.float().numpy() / 255})
         found = dict(zip([output.name for output in session.get_outputs()], outputs, strict=True))
         for kind, scores in detector.scores(batch).items():
             np.testing.assert_allclose(found.pop(kind), scores, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(found.pop("p_value"), detector.p_values(batch), atol=0.05)
+        np.testing.assert_allclose(found.pop("reconstruction"), detector.reconstruct(batch), atol=1e-5)
         assert (found.pop("is_ood") == (detector.predict(batch) == -1)).mean() > 0.95
         if detector.num_classes_:
             np.testing.assert_array_equal(found.pop("predicted_class"), detector.classify(batch))
