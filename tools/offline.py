@@ -6,6 +6,7 @@ Run: python tools/offline.py [--html DIR] [--slides DIR] [--pdf FILE] [--student
 """
 
 import argparse
+import re
 import sys
 import zipfile
 from html import escape
@@ -69,6 +70,16 @@ def files_below(folder: Path) -> dict[str, Path]:
     return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+def without_server(path: Path) -> bytes:
+    """Return a file without what browsers forbid to a page that no server sent: fonts ahead of time, and `fetch`."""
+    content = path.read_bytes()
+    if path.suffix == ".html":
+        return re.sub(rb'<link rel="preload" as="font"[^>]*>', b"", content)
+    if path.name == "documentation_options.js":  # the search fetches each page that it found, for a summary
+        return content.replace(b"SHOW_SEARCH_SUMMARY: true", b"SHOW_SEARCH_SUMMARY: false")
+    return content
+
+
 def write(html: Path, slides: Path, pdf: Path, student: Path, wheel: Path, out: Path) -> None:
     """Write the zip.
 
@@ -88,10 +99,7 @@ def write(html: Path, slides: Path, pdf: Path, student: Path, wheel: Path, out: 
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(f"{FOLDER}/index.html", INDEX.format(title=escape(TITLE), wheel=escape(wheel.name)))
         for name, path in files.items():
-            content = path.read_bytes()
-            if name == "book/_static/documentation_options.js":  # a summary would be fetched, which file: forbids
-                content = content.replace(b"SHOW_SEARCH_SUMMARY: true", b"SHOW_SEARCH_SUMMARY: false")
-            archive.writestr(f"{FOLDER}/{name}", content)
+            archive.writestr(f"{FOLDER}/{name}", without_server(path))
 
 
 def main() -> None:

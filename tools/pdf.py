@@ -35,10 +35,26 @@ TOC = yaml.safe_load((BOOK / "_toc.yml").read_text(encoding="utf-8"))
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"  # the same on every machine
 LANGUAGE = "en-GB"
 TEXT_WIDTH = 582  # of a page in CSS pixels, from pdf.css
+PATIENCE = 900  # seconds for one step of the browser
+PRINT = {"preferCSSPageSize": True, "printBackground": True, "generateDocumentOutline": True}
+# Waits for formulas and fonts; then names what a page cannot hold.
+WIDE = """
+const [width, done] = arguments;
+document.body.style.width = `${width}px`;
+MathJax.startup.promise.then(() => document.fonts.ready).then(() => {
+  const wide = [...document.querySelectorAll('article *')]
+    .filter(each => each.getBoundingClientRect().right > width + 1)
+    .map(each => `${each.tagName}.${each.className} ${each.textContent.slice(0, 60)}`);
+  document.body.style.width = '';
+  done(wide.slice(0, 9));
+});
+"""
 QUESTIONS = re.compile(r"questions\w+\s*=\s*(\[.*\]);\n")  # of a quiz, in its script
 NOT_PRINTED = ("tables",)  # pages of records to be searched and sorted: a fifth of the PDF, in tiny print
 # What works on a screen only. Folded code draws or checks; it is in the notebooks.
-ON_SCREEN = ".headerlink, .figure-code, script, style, details.hide, input, .records-search, .toctree-wrapper, img[hidden]"
+ON_SCREEN = (
+    ".headerlink, .figure-code, script, style, details.hide, input, .records-search, .toctree-wrapper, img[hidden]"
+)
 
 
 def pages(entry: dict[str, Any]) -> list[str]:
@@ -115,11 +131,11 @@ class Document:
             for question in json.loads(found[1]):
                 choices = "".join(f"<li>{escape(each['answer'])}</li>" for each in question["answers"])
                 asked += f"<li>{escape(question['question'])}<ol>{choices}</ol></li>"
-                said = [
-                    f"{'<b>' * each['correct']}{letter}. {escape(each['feedback'])}{'</b>' * each['correct']}"
-                    for letter, each in zip("abcdefgh", question["answers"], strict=False)
-                ]
-                answered += f"<li>{' '.join(said)}</li>"
+                said = "".join(
+                    f"<li>{'<b>' * each['correct']}{escape(each['feedback'])}{'</b>' * each['correct']}</li>"
+                    for each in question["answers"]
+                )
+                answered += f"<li>{escape(question['question'])}<ol>{said}</ol></li>"
             script.find_parent(class_="cell").replace_with(
                 soup(
                     f"<ol class='quiz' id='quiz'>{asked}</ol>"
@@ -127,7 +143,7 @@ class Document:
                 )
             )
             title = f"Answers to the questions on page {page_number(f'{name}-quiz')}"
-            return [f"<h3 id='{name}-answers'>{title}</h3><ol class='answers'>{answered}</ol>"]
+            return [f"<h3 id='{name}-answers'>{title}</h3><ol class='quiz'>{answered}</ol>"]
         return []
 
     def solution(self, box: Tag) -> str:
@@ -243,42 +259,33 @@ def printed(document: str) -> bytes:
         tempfile.TemporaryDirectory() as folder,
         webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver"))) as driver,
     ):
-        driver.command_executor.client_config.timeout = 600
-        driver.set_page_load_timeout(600)
-        driver.set_script_timeout(600)
+        driver.command_executor.client_config.timeout = PATIENCE
+        driver.set_page_load_timeout(PATIENCE)
+        driver.set_script_timeout(PATIENCE)
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-        size = {"width": TEXT_WIDTH, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        path = Path(folder, "book.html")
-        path.write_text(document, encoding="utf-8")
-        driver.get(path.as_uri())
-        wide = driver.execute_async_script(
-            "const done = arguments[arguments.length - 1];"
-            "MathJax.startup.promise.then(() => document.fonts.ready).then(() => done("
-            "  [...document.querySelectorAll('article *')]"
-            "  .filter(each => each.getBoundingClientRect().right > innerWidth + 1)"
-            "  .map(each => `${each.tagName} ${each.className} ${each.textContent.slice(0, 60)}`)));"
-        )
-        if wide:
-            raise ValueError(f"wider than a page: {wide[:9]}")
-        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        page = Path(folder, "book.html")
         numbers: dict[str, int] = {}
-        for _ in range(4):  # numbers of another length could move a heading
-            driver.execute_script(
-                "for (const each of document.querySelectorAll('a.page')) {"
-                "  each.textContent = arguments[0][decodeURIComponent(each.hash.slice(1))] ?? '000';"
-                "}",
-                numbers,
-            )
-            pdf = driver.execute_cdp_cmd(
-                "Page.printToPDF",
-                {"preferCSSPageSize": True, "printBackground": True, "generateDocumentOutline": True},
-            )
+        for _ in range(4):  # numbers of another length can move a heading
+            page.write_text(numbered(document, numbers), encoding="utf-8")
+            driver.get(page.as_uri())
+            if wide := driver.execute_async_script(WIDE, TEXT_WIDTH):
+                raise ValueError(f"wider than a page: {wide}")
+            # A page that is printed again may break elsewhere, so each print has its own load.
+            pdf = driver.execute_cdp_cmd("Page.printToPDF", PRINT)
             content = base64.b64decode(pdf["data"])
             before, numbers = numbers, places(PdfReader(io.BytesIO(content)))
             if numbers == before:
                 return content
     raise RuntimeError("the numbers of the pages do not settle")
+
+
+def numbered(document: str, numbers: dict[str, int]) -> str:
+    """Return a document with the numbers of pages that are known."""
+    return re.sub(
+        r'(<a class="page" href="#([^"]+)">)[^<]*',
+        lambda link: f"{link[1]}{numbers.get(link[2], '000')}",
+        document,
+    )
 
 
 def places(reader: PdfReader) -> dict[str, int]:

@@ -41,7 +41,11 @@ def outline(reader: PdfReader, entries: list[Any], level: int = 1) -> list[tuple
 def captions() -> list[str]:
     """Return the captions on the pages, without formulas."""
     return [
-        " ".join(text for text in caption.find_all(string=True) if not text.find_parent(class_=("math", "headerlink", "figure-code")))
+        " ".join(
+            text
+            for text in caption.find_all(string=True)
+            if not text.find_parent(class_=("math", "headerlink", "figure-code"))
+        )
         for page in HTML.rglob("*.html")
         if "_static" not in page.parts
         for caption in BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").select("article figcaption")
