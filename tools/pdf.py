@@ -24,6 +24,7 @@ import matplotlib
 import yaml
 from bs4 import BeautifulSoup, Tag
 from pypdf import PdfReader, PdfWriter
+from pypdf.generic import Fit
 from selenium import webdriver
 
 from lamae_tutorial import __version__
@@ -36,7 +37,7 @@ FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"  # the same on every 
 LANGUAGE = "en-GB"
 TEXT_WIDTH = 582  # of a page in CSS pixels, from pdf.css
 PATIENCE = 900  # seconds for one step of the browser
-PRINT = {"preferCSSPageSize": True, "printBackground": True, "generateDocumentOutline": True}
+PRINT = {"preferCSSPageSize": True, "printBackground": True}
 # Waits for formulas and fonts; then names what a page cannot hold.
 WIDE = """
 const [width, done] = arguments;
@@ -88,6 +89,7 @@ class Document:
         self.pages = [TOC["root"], *(name for part in TOC["parts"] for name in pages(part))]
         self.styles: list[str] = []
         self.contents: list[str] = []  # its lines
+        self.bookmarks: list[tuple[int, str, str]] = []  # level, place, title
         self.body: list[str] = []
         self.solutions = ["<h1 id='solutions'>Solutions</h1>"]
         self.add_page(TOC["root"])
@@ -115,11 +117,11 @@ class Document:
         title = article.h1.get_text().strip()
         self.styles.append(f"@page in-{name} {{ @top-right {{ content: {json.dumps(title, ensure_ascii=False)} }} }}")
         self.body.append(f"<article style='page: in-{name}'>{article.decode_contents()}</article>")
-        self.contents += [
-            f"<p class='{heading.name}'><a href='#{heading['id']}'>{escape(heading.get_text().strip())}</a>"
-            f"<i></i>{page_number(heading['id'])}</p>"
-            for heading in article.select("h1, h2")
-        ]
+        for heading in article.select("h1, h2"):
+            text = heading.get_text().strip()
+            link = f"<a href='#{heading['id']}'>{escape(text)}</a>"
+            self.contents.append(f"<p class='{heading.name}'>{link}<i></i>{page_number(heading['id'])}</p>")
+            self.bookmarks.append((int(heading.name[1]), heading["id"], text))
 
     def without_answers(self, article: Tag, name: str) -> list[str]:
         """Turn a page's quiz into a list of questions, and return the answers."""
@@ -298,9 +300,18 @@ def places(reader: PdfReader) -> dict[str, int]:
 
 def write(html: Path, out: Path) -> None:
     """Write the pages in a folder as one PDF."""
-    writer = PdfWriter(clone_from=io.BytesIO(printed(str(Document(html)))))
+    book = Document(html)
+    writer = PdfWriter(io.BytesIO(printed(str(book))), incremental=True)
     writer.add_metadata({"/Title": CONFIG["title"], "/Author": CONFIG["author"], "/Creator": "lamae-tutorial"})
     writer.page_mode = "/UseOutlines"
+    targets = writer.named_destinations
+    above: dict[int, Any] = {}
+    for level, name, title in book.bookmarks:  # Chromium's own have the words of some titles twice
+        at = targets[f"/{name}"]
+        page, fit = writer.get_destination_page_number(at), Fit.xyz(left=at.left, top=at.top)
+        above[level] = writer.add_outline_item(
+            title=title, page_number=page, parent=above.get(level - 1), fit=fit, is_open=False
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     writer.write(out)
 
