@@ -75,6 +75,11 @@ def page_number(to: str) -> str:
     return f'<a class="page" href="#{to}">000</a>'
 
 
+def marked(text: str) -> str:
+    """Return a text of a quiz as HTML."""
+    return re.sub("`(.+?)`", r"<code>\1</code>", escape(text))
+
+
 class Document:
     """The book in one HTML document.
 
@@ -131,13 +136,13 @@ class Document:
                 continue
             asked, answered = "", ""
             for question in json.loads(found[1]):
-                choices = "".join(f"<li>{escape(each['answer'])}</li>" for each in question["answers"])
-                asked += f"<li>{escape(question['question'])}<ol>{choices}</ol></li>"
+                choices = "".join(f"<li>{marked(each['answer'])}</li>" for each in question["answers"])
+                asked += f"<li>{marked(question['question'])}<ol>{choices}</ol></li>"
                 said = "".join(
-                    f"<li>{'<b>' * each['correct']}{escape(each['feedback'])}{'</b>' * each['correct']}</li>"
+                    f"<li>{'<b>' * each['correct']}{marked(each['feedback'])}{'</b>' * each['correct']}</li>"
                     for each in question["answers"]
                 )
-                answered += f"<li>{escape(question['question'])}<ol>{said}</ol></li>"
+                answered += f"<li>{marked(question['question'])}<ol>{said}</ol></li>"
             script.find_parent(class_="cell").replace_with(
                 soup(
                     f"<ol class='quiz' id='quiz'>{asked}</ol>"

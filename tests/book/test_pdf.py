@@ -25,8 +25,8 @@ pytestmark = [
 
 
 def letters(text: str) -> str:
-    """Return a text without what the breaking of lines changes."""
-    return re.sub(r"[\s\u00ad\ufffe]", "", unicodedata.normalize("NFKC", text))
+    """Return a text without what the breaking of lines can change."""
+    return re.sub(r"\W", "", unicodedata.normalize("NFKC", text))
 
 
 def outline(reader: PdfReader, entries: list[Any], level: int = 1) -> list[tuple[int, str, int]]:
