@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NOTEBOOKS := $(wildcard book/notebooks/*.ipynb)
 
-.PHONY: book test notebooks student address colab slides clean
+.PHONY: book test notebooks student address colab slides pdf offline clean
 
 # The networks are small: a second thread gains little, and costs much where the cores are busy.
 book test: export OMP_NUM_THREADS = 1
@@ -58,6 +58,18 @@ colab:
 # Slides of the chapters of the built book, for a projector: runs/slides/index.html.
 slides: $(VENV)/.installed
 	$(BIN)/python tools/slides.py $(wildcard book/slides/*.md)
+
+# The whole book as one PDF, from what `make book` has built: runs/lamae-tutorial.pdf.
+pdf: $(VENV)/.installed
+	tools/browser.sh
+	$(BIN)/python tools/pdf.py
+
+# Book, slides, PDF, notebooks and package in one zip that needs no network: runs/lamae-tutorial-offline.zip.
+offline: book
+	$(MAKE) slides pdf student
+	rm -rf runs/wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir runs/wheel .
+	$(BIN)/python tools/offline.py --wheel runs/wheel/*.whl
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; name one: make PYTHON=python3.12 ...")'
