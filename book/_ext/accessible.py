@@ -1,4 +1,4 @@
-"""Mends the theme's HTML where it misleads screen readers.
+"""Mends HTML of the theme, MyST-NB and docutils for screen readers.
 
 A repair that finds nothing any more is an error: take it out.
 """
@@ -13,6 +13,8 @@ REPAIRS = {
     '<summary><span class="toctree-toggle"': (
         '<summary aria-label="Pages below"><span class="toctree-toggle"'
     ),
+    # A bibliography is a list, and the role of its entries is deprecated.
+    ' role="doc-biblioentry"': ' role="listitem"',
     # The label of folded code hides the text that it shows.
     '<summary aria-label="Toggle hidden content">': "<summary>",
     # The button's label leaves out the keys that the button shows.
