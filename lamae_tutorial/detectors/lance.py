@@ -41,7 +41,7 @@ _GEN = 0.1  # exponent of the generalised entropy, as in its paper
 _NARROWEST = 0.1  # distance of two levels, as a share of the scale: rounding must not change a surprise much
 _SMALLEST = 0.01  # scale, as a share of the 90% quantile, for the same reason
 _FEWEST = 50  # images of a class that give it levels of its own
-_GAMMA = 1e-9  # avoids a division by 0, as in `complexity_normalized`
+_GAMMA = 1e-9  # avoids a division by 0, as in `complexity_normalized`; ONNX would drop it from a sum
 SMALLEST = 4  # side of the images, for pseudo-outliers by `patch_permutation`
 _JUDGED = 1000  # validation images of which pseudo-outliers are made
 _SEED = 0
@@ -143,8 +143,8 @@ class LANCE(Classifier, ReconstructionDetector):
             **view_confidence(logits),
             "gen": generalised_entropy(logits[0].softmax(1)),
             "error": error,
-            "error+": error / (batch_entropy(images).log1p() + _GAMMA),
-            "error_tv": error / (batch_variation(images) + _GAMMA),
+            "error+": error / batch_entropy(images).log1p().clamp(min=_GAMMA),
+            "error_tv": error / batch_variation(images).clamp(min=_GAMMA),
         }
         return scores, logits[0].argmax(1)
 

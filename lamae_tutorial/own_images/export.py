@@ -136,7 +136,7 @@ class _Scorer(nn.Module):
         valid = ((images >= 0) & (images <= 1)).flatten(1).all(1)
         images = torch.where(valid[:, None, None, None], images, 0.0)
         scores = self.detector.score_batch(self.network, images)
-        # A maximum, where the package adds: ONNX's optimiser takes a sum with 1e-9 for one with 0.
+        # A maximum, where the package adds 1e-9: ONNX's optimiser would drop it from a sum.
         scores[CORRECTED] = scores["error"] / batch_entropy(images).log1p().clamp(min=1e-9)
         reconstructions, *rest = self.network(images)
         classes = rest[0].argmax(1) if self.detector.classifies else None
