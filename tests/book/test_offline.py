@@ -72,7 +72,7 @@ def complaints(browser: Any) -> list[str]:
             found.append(event["params"]["errorText"])
         elif event["method"] == "Network.requestWillBeSent":
             address = event["params"]["request"]["url"]
-            if not address.startswith(("file:", "data:")):
+            if not address.startswith(("file:", "data:", "blob:")):
                 found.append(address)
     return [each for each in found if not any(known in each for known in HARMLESS)]
 
